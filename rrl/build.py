@@ -1,0 +1,192 @@
+"""From a composed config to live objects: the only place that calls Hydra's ``instantiate``.
+
+``make`` checks every value of a node against the constructor's annotations before it calls it, and
+hands in runtime objects *by parameter name*, so a new option needs no change here. ``check`` does
+the same for a whole config without building anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from rrl import protocols as doors
+from rrl.exploration import Exploration
+from rrl.ranks import Ranks
+from rrl.tracker.all import Trackers
+
+RUNTIME = (
+    "seed", "ranks", "task", "policy", "reference", "problems", "value", "objective", "output_dir", "resolved_config",
+)
+"""Names of the objects that ``make`` offers to constructors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Every room of one run, ready to use."""
+
+    seed: int
+    run: DictConfig
+    ranks: Ranks
+    task: doors.Task
+    problems: doors.Problems
+    policy: doors.Policy
+    reward: doors.Reward
+    recall: doors.Recall
+    value: doors.ValueEstimator
+    replay: doors.Replay
+    learner: doors.Learner
+    exploration: Exploration
+    evaluate: doors.Evaluator
+    tracker: Trackers
+
+
+def make(node: DictConfig | dict[str, Any], key: str, **runtime: Any) -> Any:
+    """Build the object that ``node`` describes; nested nodes first.
+
+    Args:
+      node: an option file's content: ``_target_`` and every argument.
+      key: where the node stands in the config, for error messages.
+      runtime: objects offered to the constructor by parameter name.
+    Raises:
+      ValueError: an unknown or missing argument, or a value of the wrong type, named by its key.
+    """
+    arguments = _arguments(node, key, offered=runtime)
+    for name, value in arguments.items():
+        if _is_target(value):
+            arguments[name] = make(value, f"{key}.{name}", **runtime)
+        elif isinstance(value, Mapping) and value and all(_is_target(v) for v in value.values()):
+            arguments[name] = {k: make(v, f"{key}.{name}.{k}", **runtime) for k, v in value.items()}
+    return instantiate({"_target_": node["_target_"], "_partial_": True})(**arguments)
+
+
+def check(node: Any, key: str = "") -> None:
+    """Check every ``_target_`` node below ``node`` without building it. Raises as ``make`` does."""
+    if _is_target(node):
+        _arguments(node, key, offered=dict.fromkeys(RUNTIME))
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            check(child, f"{key}.{name}".lstrip("."))
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) -> dict[str, Any]:
+    if not _is_target(node):
+        raise ValueError(f"{key} has no _target_; expected an option of that group (see rrl-train --help)")
+    if isinstance(node, DictConfig):
+        node = typing.cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    try:
+        cls = get_class(node["_target_"])
+    except (InstantiationException, ImportError, ValueError) as error:
+        raise ValueError(f"{key}._target_ is {node['_target_']!r}, which cannot be loaded: {error}") from error
+    hints = typing.get_type_hints(cls.__init__)
+    wanted = [n for n in inspect.signature(cls.__init__).parameters if n != "self"]
+    given = {n: v for n, v in node.items() if n != "_target_"}
+    if unknown := sorted(set(given) - set(wanted)):
+        raise ValueError(f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: {', '.join(wanted)}")
+    if missing := [n for n in wanted if n not in given and n not in offered]:
+        raise ValueError(f"{key}.{missing[0]} is missing; {cls.__name__} needs: {', '.join(wanted)}")
+    arguments = {n: _fit(v, hints.get(n, Any), f"{key}.{n}") for n, v in given.items()}
+    return arguments | {n: offered[n] for n in wanted if n not in given}
+
+
+def _fit(value: Any, hint: Any, key: str) -> Any:
+    """``value`` as ``hint`` wants it (int -> float, list -> tuple), or ValueError naming ``key``."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in inner:
+            try:
+                return _fit(value, option, key)
+            except ValueError:
+                continue
+    elif origin is typing.Literal and value in inner:
+        return value
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-5 without a dot as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    elif hint in (int, str, bool) and type(value) is hint:
+        return value
+    elif hint is type(None) and value is None:
+        return None
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    elif (origin or hint) in (list, tuple, Sequence) and isinstance(value, (list, tuple)):
+        item = inner[0] if inner else Any
+        items = [_fit(v, item, f"{key}[{i}]") for i, v in enumerate(value)]
+        return items if (origin or hint) is list else tuple(items)
+    elif (origin or hint) in (dict, Mapping) and isinstance(value, Mapping):
+        return {k: _fit(v, inner[1] if inner else Any, f"{key}.{k}") for k, v in value.items()}
+    elif hint is Any or (not _is_plain(hint) and _is_target(value)):
+        return value
+    raise ValueError(f"{key} is {value!r}; expected {_spell(hint)}")
+
+
+def _is_plain(hint: Any) -> bool:
+    return hint in (int, float, str, bool, type(None), Path, list, tuple, dict)
+
+
+def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of: " + ", ".join(repr(a) for a in typing.get_args(hint))
+    return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def validate(cfg: DictConfig, ranks: Ranks) -> None:
+    """Refuse impossible configs before anything heavy is built. Raises ValueError."""
+    if "sweeps" in cfg:
+        raise ValueError("key 'sweeps' was added as plain values; run a sweep as: rrl-train --config-dir=. +sweeps=<name>")
+    check(OmegaConf.to_container(cfg, resolve=True))
+    for name, least in (("token_budget", 1), ("starts_per_step", ranks.size), ("samples_per_start", 1)):
+        if type(cfg.run[name]) is not int or cfg.run[name] < least:
+            why = f" (the number of ranks is {ranks.size})" if name == "starts_per_step" else ""
+            raise ValueError(f"run.{name} is {cfg.run[name]!r}; expected an integer >= {least}{why}")
+    if type(cfg.seed) is not int or cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed!r}; expected an integer >= 0")
+
+
+def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
+    """Build every room of a validated config. The policy is warm-started here, before the reference is copied."""
+    pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
+    pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
+    task = pool["task"] = make(cfg.task, "task", **pool)
+    _check_lengths(task, cfg)
+    policy = pool["policy"] = make(cfg.policy, "policy", **pool)
+    make(cfg.warm_start, "warm_start", **pool).prepare(policy)
+    pool["reference"] = policy.frozen()
+    pool["problems"] = make(cfg.problems, "problems", **pool)
+    value = pool["value"] = make(cfg.value, "value", **pool)
+    pool["objective"] = make(cfg.objective, "objective", **pool)
+    trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
+    return House(
+        seed=cfg.seed, run=cfg.run, ranks=ranks, task=task, problems=pool["problems"], policy=policy, value=value,
+        reward=make(cfg.reward, "reward", **pool),
+        recall=make(cfg.recall, "recall", **pool),
+        replay=make(cfg.replay, "replay", **pool),
+        learner=make(cfg.learner, "learner", **pool),
+        exploration=Exploration(),
+        evaluate=make(cfg.evaluate, "evaluate", **pool),
+        tracker=Trackers(trackers),
+    )
+
+
+def _check_lengths(task: doors.Task, cfg: DictConfig) -> None:
+    longest = max(len(p.prompt) + p.max_response for p in task.train_problems() + task.eval_problems())
+    room = cfg.policy.get("max_positions")
+    if room is not None and longest > room:
+        raise ValueError(f"policy.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response)")

@@ -1,0 +1,50 @@
+"""Named random streams: noise = f(seed, stream, step, global row, token), never a shared state.
+
+A draw depends on what it is for and not on what was drawn before, so replay cannot disturb fresh
+sampling, a resumed run equals an unbroken one, and two ranks sample what one would.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64 increment and multipliers (Steele et al., OOPSLA 2014)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+
+
+def _entropy(seed: int, stream: str, *numbers: int) -> list[int]:
+    # SeedSequence wants non-negative words; warm-up steps are negative, hence the 64-bit wrap.
+    return [seed & 0xFFFFFFFF, zlib.crc32(stream.encode()), *(n & 0xFFFFFFFFFFFFFFFF for n in numbers)]
+
+
+def generator(seed: int, stream: str, *numbers: int) -> np.random.Generator:
+    """A numpy generator of its own for (seed, stream, numbers...), e.g. (0, "problems", step)."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_entropy(seed, stream, *numbers))))
+
+
+def torch_generator(seed: int, stream: str) -> torch.Generator:
+    """A CPU torch generator for initial weights of (seed, stream)."""
+    word = np.random.SeedSequence(_entropy(seed, stream)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(word >> np.uint64(1)))
+
+
+def _splitmix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * _MIX1
+    x = (x ^ (x >> np.uint64(27))) * _MIX2
+    return x ^ (x >> np.uint64(31))
+
+
+def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int) -> np.ndarray:
+    """One float64 uniform in [0, 1) for each global row in ``rows`` at response position ``token``.
+
+    A counter-based hash (SplitMix64 finaliser), so any subset of rows in any order gets the same numbers.
+    """
+    base = np.random.SeedSequence(_entropy(seed, stream, step)).generate_state(2, np.uint64)
+    with np.errstate(over="ignore"):
+        x = _splitmix(rows.astype(np.uint64) * _GOLDEN + base[0])
+        x = _splitmix((x + np.uint64(token + 1) * _GOLDEN) ^ base[1])
+    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,74 @@
+"""When a run is saved, what goes into a checkpoint, and how a run continues from one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rrl import checkpoint
+from rrl.records import Progress, Signals
+
+if TYPE_CHECKING:
+    from rrl.build import House
+
+ROOMS = ("policy", "value", "learner", "replay", "exploration")
+
+
+class StopRequested(Exception):  # noqa: N818
+    """The user asked to stop (Ctrl-C or SIGTERM); the checkpoint of ``progress`` has been written."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(f"stopped at step {progress.step}")
+        self.progress = progress
+
+
+class Saver:
+    """Writes checkpoints of one run. ``stop`` may be set at any time; it is obeyed after the step."""
+
+    def __init__(self, house: House, output_dir: Path, config: dict[str, Any]) -> None:
+        self.stop = False
+        self._house, self._dir, self._config = house, output_dir, config
+
+    def after_step(self, progress: Progress) -> None:
+        """Save when due or when asked to stop. Raises StopRequested after saving for a stop."""
+        if self.stop or progress.finished or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0):
+            self.save(progress)
+        if self.stop and not progress.finished:
+            raise StopRequested(progress)
+
+    def save(self, progress: Progress) -> None:
+        if not self._house.ranks.is_main:
+            return
+        state = {room: getattr(self._house, room).state_dict() for room in ROOMS}
+        state["progress"] = dataclasses.asdict(progress)
+        folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
+        checkpoint.save(folder, state, {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens})
+        checkpoint.prune(self._dir, self._house.run.keep_checkpoints)
+
+
+def restore(house: House, folder: Path) -> Progress:
+    """Load every room's state; the run's progress. Raises ValueError where the checkpoint is of another model."""
+    state, meta = checkpoint.load(folder)
+    for room in ROOMS:
+        try:
+            getattr(house, room).load_state_dict(state[room])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint {str(folder)!r} does not fit this run's {room} ({str(error).splitlines()[0]}); "
+                f"it was made with {room}={meta['config'].get(room, '-')}"
+            ) from error
+    return progress_from(state["progress"])
+
+
+def first_progress(run: Any) -> Progress:
+    """Before anything: value warm-up stands at steps -W..-1."""
+    return Progress(
+        step=-run.warm_up.batches, sampled_tokens=0, token_budget=run.token_budget, history=(), first=None, peak=None
+    )
+
+
+def progress_from(state: dict[str, Any]) -> Progress:
+    """The ``Progress`` that ``dataclasses.asdict`` took apart."""
+    signals = {k: Signals(**state[k]) if state[k] else None for k in ("first", "peak")}
+    return Progress(**state | signals | {"history": tuple(Signals(**s) for s in state["history"])})

@@ -1,0 +1,52 @@
+"""From tensors to plain numbers and back: what the loop hands to Replay and to the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from rrl.records import Attempt
+from rrl.types import Estimated, Lesson, Start, Tokens, sequences_of
+
+
+def attempts_of(estimated: Estimated) -> list[Attempt]:
+    """One ``Attempt`` per row, in row order. Attempt.value is P(solved), not the expected return."""
+    sequences, rollouts = estimated.sequences, estimated.rollouts
+    offsets = sequences.offsets.tolist()
+    actions = sequences.actions.tolist()
+    success, entropy = estimated.success.numpy(), rollouts.behavior_entropy.numpy()
+    scores, solved, ended = estimated.scored.score.tolist(), estimated.scored.solved.tolist(), rollouts.ended.tolist()
+    return [
+        Attempt(
+            start=sequences.starts[s], tokens=tuple(actions[a:b]), value=success[a:b], entropy=entropy[a:b],
+            score=scores[i], solved=solved[i], ended=ended[i],
+        )
+        for i, (s, a, b) in enumerate(zip(sequences.start_index.tolist(), offsets, offsets[1:], strict=False))
+    ]
+
+
+def terms_of(estimated: Estimated, replayed_share: float) -> list[tuple[Estimated, float]]:
+    """The learner's terms: (fresh rows, 1 - rho) and (replayed rows, rho), rho over all ranks.
+
+    Both terms are always there on every rank when 0 < rho < 1, also where one has no row here.
+    """
+    replayed = torch.tensor([estimated.sequences.starts[i].replayed for i in estimated.sequences.start_index.tolist()])
+    if replayed_share == 0.0:
+        return [(estimated, 1.0)]
+    return [
+        (estimated.rows(torch.nonzero(~replayed).flatten()), 1.0 - replayed_share),
+        (estimated.rows(torch.nonzero(replayed).flatten()), replayed_share),
+    ]
+
+
+def lesson_of(lessons: Sequence[tuple[Start, Tokens, float]]) -> Lesson | None:
+    """Lesson rows from (bare start, prefix tokens, weight of each token); None where there are none."""
+    if not lessons:
+        return None
+    lengths = torch.tensor([len(tokens) for _, tokens, _ in lessons])
+    weight = torch.tensor([w for _, _, w in lessons], dtype=torch.float32)
+    return Lesson(
+        sequences=sequences_of([(start, tokens) for start, tokens, _ in lessons]),
+        weight=torch.repeat_interleave(weight, lengths),
+    )

@@ -1,0 +1,151 @@
+"""``rrl-train``: compose a config, build the house, train, say what came out.
+
+torch is imported late (through ``rrl.build``), so ``--cfg job``, ``--help`` and completion are quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from rrl.build import House
+    from rrl.records import Progress
+    from rrl.saver import Saver
+    from rrl.types import Metrics
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://rrl.conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Train one run. Returns eval/hard_success, for sweepers."""
+    context = HydraConfig.get()
+    output_dir = Path(context.runtime.output_dir)
+    record: dict[str, Any] = {"status": "failed", "value": None, "error": None}
+    try:
+        record |= run(cfg, output_dir, overrides=list(context.overrides.task))
+    except ValueError as error:  # the doors speak to people: one clear line, no traceback
+        record["error"] = str(error)
+        if context.mode == RunMode.MULTIRUN or os.environ.get("HYDRA_FULL_ERROR"):
+            log.error("%s", error)
+            raise  # the launcher marks this job as failed and goes on with the next
+        raise SystemExit(f"rrl-train: {error}") from None
+    except BaseException as error:
+        record["error"] = f"{type(error).__name__}: {error}"
+        log.exception("the run failed")
+        raise
+    finally:
+        (output_dir / "done.json").write_text(json.dumps({k: record[k] for k in ("status", "value", "error")}))
+    if record["status"] == "interrupted":
+        raise SystemExit(130)
+    return record["value"]
+
+
+def run(cfg: DictConfig, output_dir: Path, overrides: list[str]) -> dict[str, Any]:
+    """Validate, build, train, evaluate and report. Returns the run's record, also in ``summary.json``."""
+    import torch
+
+    from rrl import build as building
+    from rrl import resume
+    from rrl.provenance import provenance
+    from rrl.ranks import Ranks
+    from rrl.report.summary import finish_run
+
+    begin = time.perf_counter()
+    torch.set_num_threads(cfg.run.num_threads)
+    checkpoint = resume.find(cfg.resume) if cfg.resume else None
+    if checkpoint is not None:
+        cfg, output_dir = resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent
+    ranks = Ranks()
+    status = "failed"
+    try:
+        building.validate(cfg, ranks)
+        house = building.build(cfg, output_dir, ranks)
+        OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
+        try:
+            status, progress, final = _train(house, output_dir, cfg, checkpoint)
+        finally:
+            house.tracker.close(status)
+    finally:
+        ranks.close()
+    record = {
+        "name": cfg.name, "seed": cfg.seed, "status": status, "value": final.get("eval/hard_success"), "error": None,
+        "steps": progress.step, "sampled_tokens": progress.sampled_tokens,
+        "seconds": round(time.perf_counter() - begin, 1), "final": final,
+        "expected": OmegaConf.to_container(cfg.expected) if cfg.get("expected") else {}, "overrides": overrides,
+        **provenance("rrl-train"),
+    }  # fmt: skip
+    if ranks.is_main:
+        (output_dir / "summary.json").write_text(json.dumps(record, indent=2))
+        finish_run(output_dir)
+    return record
+
+
+def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics]:
+    """(status, where it ended, last evaluation)."""
+    from rrl import loop
+    from rrl.saver import Saver, StopRequested, first_progress, restore
+
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    saver, status = Saver(house, output_dir, {str(k): v for k, v in config.items()}), "finished"
+    if checkpoint is None:
+        progress = first_progress(house.run)
+    else:
+        progress = restore(house, checkpoint)
+        house.tracker.resume_at(progress)
+    with _StopCleanly(saver):
+        try:
+            warming = progress.step < 0
+            progress = loop.warm_up(house, progress, saver.after_step)
+            if warming:
+                saver.save(progress)  # what a non-finite loss in the first steps falls back to
+            progress = loop.train(house, progress, saver.after_step)
+        except StopRequested as stop:
+            progress, status = stop.progress, "interrupted"
+            log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
+    final = loop.final_metrics(house, progress)
+    house.tracker.log(progress, final)
+    house.tracker.table("prefixes", prefix_rows(house))
+    return status, progress, final
+
+
+def prefix_rows(house: House) -> list[dict[str, Any]]:
+    """The store's states with their text, most used first, for the report's page of prefixes."""
+    rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
+    return [r | {"text": house.policy.decode(r["tokens"])} for r in rows]
+
+
+class _StopCleanly:
+    """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
+
+    def __init__(self, saver: Saver) -> None:
+        self._saver = saver
+
+    def __enter__(self) -> None:
+        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _ask(self, *_: object) -> None:
+        if self._saver.stop:
+            raise KeyboardInterrupt
+        self._saver.stop = True
+        log.warning("stopping after this step (once more to stop at once)")
+
+
+if __name__ == "__main__":
+    main()
