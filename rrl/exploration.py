@@ -31,7 +31,7 @@ def pass_at_k(num: int, correct: int, k: int) -> float:
       ValueError: k or correct is out of range.
     """
     if not (1 <= k <= num and 0 <= correct <= num):
-        raise ValueError(f"pass_at_k got num={num}, correct={correct}, k={k}; expected 1 <= k <= num and 0 <= correct <= num")
+        raise ValueError(f"pass_at_k got num={num}, correct={correct}, k={k}; expected 1 <= k, correct <= num")
     return 1.0 - comb(num - correct, k) / comb(num, k)
 
 
@@ -41,7 +41,7 @@ class Exploration:
     def __init__(self) -> None:
         self._solved: dict[str, set[str]] = {"bare": set(), "replayed": set()}
         self._hard: set[str] = set()
-        # problem -> (decayed wins, decayed weight); their ratio is the running win rate, unbiased from the first row on.
+        # problem -> (decayed wins, decayed weight); the ratio is the running win rate, unbiased from the first row on.
         self._wins: dict[str, dict[str, tuple[float, float]]] = {"bare": {}, "replayed": {}}
 
     def observe(self, attempts: Sequence[Attempt], progress: Progress) -> tuple[Metrics, Signals | None]:  # noqa: ARG002

@@ -33,8 +33,9 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Trunk(Protocol):
-    """A network that reads token rows and gives hidden states; what a value estimator stands on."""
+class Trunk(Stateful, Protocol):
+    """A network that reads token rows and gives hidden states; what a value estimator stands on.
+    A shared trunk has no state of its own, and no parameters where it is detached."""
 
     width: int
 
@@ -78,6 +79,11 @@ class Policy(Stateful, Protocol):
 
     def frozen(self) -> Policy:
         """A copy that never learns: reference of a KL term."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the architecture or the temperature does, not with the weights: what caches are keyed by."""
         ...
 
     def parameters(self) -> Iterator[torch.nn.Parameter]: ...
@@ -208,11 +214,21 @@ class Problems(Protocol):
 class Reward(Protocol):
     """Laws: order preserved; a reward that fails drops its rows and their group, counted."""
 
+    @property
+    def dropped(self) -> int:
+        """This rank's rows that the last ``score`` left out because a reward failed."""
+        ...
+
     def score(self, rollouts: Rollouts) -> Scored: ...
 
 
 class Objective(Protocol):
     """Laws: gradient sign on two tokens; (d_logprob, d_entropy) equal autograd in float64."""
+
+    @property
+    def clip_range(self) -> tuple[float, float]:
+        """Ratios pi / pi_behaviour that count as clipped in metrics lie outside; (0, inf) = never."""
+        ...
 
     def bind(self, estimated: Estimated, share: float, num_tokens: int, num_rows: int) -> TokenLoss:
         """The loss of these rows. It owns the mean: divide by ``num_tokens`` (or ``num_rows``), the
