@@ -1,0 +1,81 @@
+"""Which rows a mini-batch holds: a pure function of global row numbers, not of the number of ranks.
+
+A step's rows come as *streams* (fresh, replayed, lessons). Every mini-batch takes its part of every
+stream, and knows its counts over all ranks, so that losses are normalised by global counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from rrl.ranks import Ranks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One stream's part of one mini-batch.
+
+    rows: of this rank, ascending.  num_rows/num_tokens: of this part over all ranks.  first_row:
+    global number of this rank's row 0 of the stream.  total_rows: of the whole stream, all ranks.
+    """
+
+    rows: Int64[Tensor, "M"]
+    num_rows: int
+    num_tokens: int
+    first_row: int
+    total_rows: int
+
+
+def minibatches(
+    lengths: Sequence[Int64[Tensor, "_"]],
+    *,
+    ranks: Ranks,
+    epochs: int,
+    num: int,
+    generator: Callable[[int, int], np.random.Generator],
+) -> Iterator[list[Part]]:
+    """Deal every stream's rows into ``num`` mini-batches, ``epochs`` times.
+
+    Rows 0..n-1 of a stream (rank 0's first) are permuted and cut at k n / num, so parts differ by at
+    most one row and each row is used once an epoch. Mini-batches without any row are left out.
+
+    Example: one stream of 4 rows, permutation (2, 0, 3, 1), num 2: rows {0, 2}, then {1, 3}.
+
+    Args:
+      lengths: tokens of each of this rank's rows, one tensor a stream; all ranks give as many streams.
+      ranks: who else holds rows.
+      epochs: passes over the rows, >= 1.
+      num: mini-batches a pass, >= 1.
+      generator: (epoch, stream) -> generator of that permutation, equal on all ranks.
+    Yields:
+      One part for each stream.
+    """
+    everyone = ranks.gather([[stream.tolist() for stream in lengths]])
+    sizes = [np.concatenate([np.asarray(mine[s], dtype=np.int64) for mine in everyone]) for s in range(len(lengths))]
+    firsts = [sum(len(mine[s]) for mine in everyone[: ranks.rank]) for s in range(len(lengths))]
+    for epoch in range(epochs):
+        orders = [generator(epoch, s).permutation(len(size)) for s, size in enumerate(sizes)]
+        for k in range(num):
+            parts = [
+                _part(order[k * len(order) // num : (k + 1) * len(order) // num], size, first, len(mine))
+                for order, size, first, mine in zip(orders, sizes, firsts, lengths, strict=True)
+            ]
+            if any(part.num_rows for part in parts):
+                yield parts
+
+
+def _part(chosen: np.ndarray, sizes: np.ndarray, first: int, num_mine: int) -> Part:
+    mine = np.sort(chosen[(chosen >= first) & (chosen < first + num_mine)]) - first
+    return Part(
+        rows=torch.from_numpy(mine),
+        num_rows=len(chosen),
+        num_tokens=int(sizes[chosen].sum()),
+        first_row=first,
+        total_rows=len(sizes),
+    )

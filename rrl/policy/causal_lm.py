@@ -1,0 +1,200 @@
+"""The policy: a causal decoder that acts, scores what was done, and learns.
+
+Joins a backbone (the network), an engine (how tokens are sampled) and the layout (how rows are
+read). Replay is unknown here: a replayed prefix is only a longer context. Start at ``CausalLM``.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rrl.ops.logprob import logprob_entropy
+from rrl.policy.backbone import Backbone
+from rrl.policy.engine.request import Engine, request_for
+from rrl.policy.layout import action_layout
+from rrl.policy.trunk import OwnTrunk, SharedTrunk, read
+from rrl.protocols import TokenLoss
+from rrl.types import Metrics, Rollouts, Sequences, Start, Tokens
+
+
+class CausalLM:
+    """A ``Policy`` (see ``rrl.protocols``).
+
+    Args:
+      seed: names the noise of sampling.
+      backbone: the network.
+      engine: how tokens are sampled from it.
+      temperature: > 0; of the sampling distribution, and so of every log-probability and entropy.
+      rows_per_batch: rows sampled or scored at once; bounds memory, cannot change results.
+      actions_per_chunk: actions whose logits exist at once in the loss; above it they are
+        recomputed in backward.
+    """
+
+    def __init__(
+        self, *, seed: int, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
+        actions_per_chunk: int,
+    ) -> None:
+        if not temperature > 0.0:
+            raise ValueError(f"policy.temperature is {temperature}; expected > 0; ask rollout for greedy instead of 0")
+        for key, number in (("rows_per_batch", rows_per_batch), ("actions_per_chunk", actions_per_chunk)):
+            if number < 1:
+                raise ValueError(f"policy.{key} is {number}; expected >= 1")
+        self._seed = seed
+        self.backbone = backbone
+        self._engine = engine
+        self._temperature = temperature
+        self._rows_per_batch = rows_per_batch
+        self._actions_per_chunk = actions_per_chunk
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the architecture or the temperature does, not with the weights."""
+        described = f"{self.backbone.fingerprint} temperature={self._temperature}"
+        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+    # ------------------------------------------------------------------------------------ behave
+
+    def rollout(
+        self, starts: Sequence[Start], *, samples_per_start: int, step: int, first_row: int = 0,
+        stream: str = "rollout", greedy: bool = False,
+    ) -> Rollouts:
+        """Sample ``samples_per_start`` rows from each start.
+
+        Args:
+          starts: at least one.
+          samples_per_start: >= 1; a start's rows stand together, in start order.
+          step: policy updates so far; names the noise, as do ``stream`` and the global row.
+          first_row: global number of the first row.
+          greedy: take the likeliest token; log-probs and entropies stay those of the sampling distribution.
+        Returns:
+          Rows on the CPU; ``ended`` where a stop token or the task's exact length was reached.
+        Raises:
+          ValueError: nothing to sample, or a row could outgrow the network.
+        """
+        if not starts or samples_per_start < 1:
+            raise ValueError(f"rollout of {len(starts)} starts x {samples_per_start} samples; expected at least 1 x 1")
+        row_starts = [start for start in starts for _ in range(samples_per_start)]
+        parts = []
+        for first in range(0, len(row_starts), self._rows_per_batch):
+            request = request_for(
+                row_starts[first : first + self._rows_per_batch], vocab_size=self.backbone.vocab_size,
+                max_positions=self.backbone.max_positions, seed=self._seed, stream=stream, step=step,
+                first_row=first_row + first, temperature=self._temperature, greedy=greedy,
+            )
+            parts.append(self._engine.sample(self.backbone, request))
+        counts = torch.cat([part.counts for part in parts])
+        return Rollouts(
+            sequences=Sequences(
+                starts=tuple(starts),
+                start_index=torch.arange(len(starts)).repeat_interleave(samples_per_start),
+                offsets=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+                actions=torch.cat([part.tokens for part in parts]),
+            ),
+            behavior_logprob=torch.cat([part.logprob for part in parts]),
+            behavior_entropy=torch.cat([part.entropy for part in parts]),
+            ended=torch.cat([part.stopped for part in parts])
+            | torch.tensor([start.problem.exact_length for start in row_starts]),
+        )
+
+    # ------------------------------------------------------------------------------------- score
+
+    @torch.no_grad()
+    def logprob(self, sequences: Sequences) -> tuple[Float32[Tensor, "A"], Float32[Tensor, "A"]]:
+        """(log-probability, entropy) of each action under the sampling distribution, on the CPU."""
+        layout = action_layout(sequences, self.backbone.codec.pad)
+        hidden = read(self.backbone.body, layout, self._rows_per_batch)
+        logprob, entropy = self._score(hidden, sequences.actions.to(hidden.device))
+        return logprob.float().cpu(), entropy.float().cpu()
+
+    # ------------------------------------------------------------------------------------- learn
+
+    def loss(self, sequences: Sequences, token_loss: TokenLoss) -> tuple[Tensor, Metrics]:
+        """A scalar with token_loss's value whose ``backward()`` gives token_loss's gradient.
+
+        token_loss sees detached log-probs and entropies of all actions and answers with
+        (loss, g_lp, g_H); the scalar is loss + sum(g_lp (lp - sg lp)) + sum(g_H (H - sg H)), so any
+        objective in plain torch runs here without autograd of its own.
+
+        Args:
+          sequences: rows; prompts and prefixes are context only.
+          token_loss: see ``rrl.protocols.TokenLoss``; called once, index = 0..A-1.
+        Returns:
+          (scalar, {"learn/entropy_nats": mean entropy of these actions}).
+        """
+        layout = action_layout(sequences, self.backbone.codec.pad)
+        hidden = layout.gather(self.backbone.body(layout))
+        logprob, entropy = self._score(hidden, sequences.actions.to(hidden.device))
+        logprob_cpu, entropy_cpu = logprob.detach().cpu(), entropy.detach().cpu()
+        value, d_logprob, d_entropy = token_loss(logprob_cpu, entropy_cpu, torch.arange(len(sequences.actions)))
+        surrogate = torch.dot(logprob, d_logprob.to(logprob))
+        if bool(d_entropy.any()):  # most objectives have no entropy term; then its backward is not run at all
+            surrogate = surrogate + torch.dot(entropy, d_entropy.to(entropy))
+        scalar = surrogate - surrogate.detach() + value.detach().to(surrogate)
+        return scalar, {"learn/entropy_nats": float(entropy_cpu.mean())}
+
+    def _score(self, hidden: Tensor, actions: Tensor) -> tuple[Float[Tensor, "A"], Float[Tensor, "A"]]:
+        if len(actions) <= self._actions_per_chunk:
+            return self._score_chunk(hidden, actions)
+        pairs = zip(hidden.split(self._actions_per_chunk), actions.split(self._actions_per_chunk), strict=True)
+        parts = [
+            checkpoint(self._score_chunk, h, a, use_reentrant=False) if torch.is_grad_enabled() else self._score_chunk(h, a)
+            for h, a in pairs
+        ]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _score_chunk(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        return logprob_entropy(self.backbone.head(hidden), actions, self._temperature)
+
+    # ------------------------------------------------------------------------------------- share
+
+    def trunk(self, *, init: str, num_layers: int, seed: int) -> OwnTrunk:
+        """A network of this family for a value estimator, with weights of its own.
+
+        Args:
+          init: "scratch" (its own initial weights) or "policy" (a copy of this policy's).
+          num_layers: 0 = as many as the policy; with "policy", at most as many.
+          seed: names the scratch weights.
+        """
+        body = self.backbone.new_body(init=init, num_layers=num_layers, seed=seed)
+        body.requires_grad_(True)
+        return OwnTrunk(
+            body=body, width=self.backbone.width, pad=self.backbone.codec.pad, rows_per_batch=self._rows_per_batch
+        )
+
+    def shared_trunk(self, *, detach: bool) -> SharedTrunk:
+        """This policy's own trunk, for a head on it; ``detach`` stops the head's gradient there."""
+        return SharedTrunk(
+            body=self.backbone.body, width=self.backbone.width, pad=self.backbone.codec.pad,
+            rows_per_batch=self._rows_per_batch, detach=detach,
+        )
+
+    def frozen(self) -> CausalLM:
+        """A copy whose weights never change: the reference of a KL term."""
+        twin = copy.copy(self)
+        twin.backbone = self.backbone.copy()
+        twin.backbone.module.requires_grad_(False)
+        return twin
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return self.backbone.module.parameters()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights under the backbone's own names (LlamaForCausalLM's for the tiny one), copied."""
+        return {name: tensor.detach().clone() for name, tensor in self.backbone.module.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.backbone.module.load_state_dict(state)
+
+    def encode(self, text: str) -> Tokens:
+        return self.backbone.codec.encode(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.backbone.codec.decode(tokens)

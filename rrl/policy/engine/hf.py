@@ -1,0 +1,110 @@
+"""Sampling from a transformers decoder: left padding, a growing cache, finished rows leave.
+
+Rows that share a context are read once and their cache is copied, so many samples of one start (or
+one long replayed prefix) cost one prefill. Legend: U distinct contexts, N rows, M rows still alive.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rrl.policy.backbone import Backbone
+from rrl.policy.engine.draw import draw
+from rrl.policy.engine.request import Request, Sampled
+from rrl.policy.hf import HFBackbone
+from rrl.policy.layout import flatten, pad_left
+
+
+class HFEngine:
+    """The engine of policy=causal_lm.
+
+    Args:
+      compact_below: in [0, 1]; finished rows are dropped from the cache once the unfinished ones are
+        at most this share of it. Dropping copies the cache, so 1 (drop at once) is not the fastest.
+    """
+
+    def __init__(self, *, compact_below: float) -> None:
+        if not 0.0 <= compact_below <= 1.0:
+            raise ValueError(f"policy.engine.compact_below is {compact_below}; expected a share in [0, 1]")
+        self._compact_below = compact_below
+
+    @torch.no_grad()
+    def sample(self, backbone: Backbone, request: Request) -> Sampled:
+        """Rows end at a stop token or at their limit.
+
+        Raises:
+          ValueError: the backbone is not a transformers decoder.
+        """
+        if not isinstance(backbone, HFBackbone):
+            raise ValueError(f"policy.engine HFEngine samples from HFBackbone, not {type(backbone).__name__}; use TinyEngine")
+        num_rows, longest = len(request.contexts), int(request.limits.max())
+        tokens = torch.zeros(num_rows, longest, dtype=torch.int64)
+        logprob, entropy = torch.zeros(num_rows, longest), torch.zeros(num_rows, longest)
+        counts, stopped = request.limits.clone(), torch.zeros(num_rows, dtype=torch.bool)
+        uniforms = request.uniforms if request.uniforms.shape[1] else torch.zeros(num_rows, longest, dtype=torch.float64)
+
+        training = backbone.module.training
+        backbone.module.eval()  # gradient checkpointing leaves training mode on, which forbids a cache
+        decoder = _Decoder(backbone, request.contexts)
+        rows = torch.arange(num_rows)
+        for u in range(longest):
+            logits = backbone.head(decoder.hidden)
+            noise = uniforms[rows, u].to(logits.device)
+            drawn = draw(logits, noise, request.temperature, request.greedy)
+            token, logprob[rows, u], entropy[rows, u] = (x.cpu() for x in drawn)
+            tokens[rows, u] = token
+            hit = request.stops(rows, token) & (u < counts[rows])
+            stopped[rows[hit]] = True
+            counts[rows[hit]] = u + 1
+            alive = counts[rows] > u + 1
+            if not alive.any():
+                break
+            if float(alive.float().mean()) <= self._compact_below:
+                keep = alive.nonzero()[:, 0]
+                rows, token = rows[keep], token[keep]
+                decoder.keep(keep)
+            decoder.read(token)
+        backbone.module.train(training)
+        first = torch.zeros(num_rows, dtype=torch.int64)
+        return Sampled(
+            tokens=flatten(tokens, first, counts), logprob=flatten(logprob, first, counts),
+            entropy=flatten(entropy, first, counts), counts=counts, stopped=stopped,
+        )
+
+
+class _Decoder:
+    """The cache of the rows still alive. hidden: [M, d], the state that predicts their next token."""
+
+    hidden: Tensor
+
+    def __init__(self, backbone: HFBackbone, contexts: tuple[tuple[int, ...], ...]) -> None:
+        from transformers import DynamicCache
+
+        self._network = backbone.decoder
+        self._device = next(backbone.module.parameters()).device
+        self._cache = DynamicCache(config=backbone.module.config)
+        distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
+        ids, mask, positions = pad_left(list(distinct), backbone.codec.pad)
+        self._mask, self._position = mask.to(self._device), positions[:, -1:].to(self._device)
+        self._forward(ids.to(self._device), positions.to(self._device))
+        if len(distinct) < len(contexts):
+            self.keep(torch.tensor([distinct[context] for context in contexts]))
+
+    def read(self, token: Tensor) -> None:
+        """Append one sampled token [M] to every row."""
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(token), 1)], 1)
+        self._position = self._position + 1
+        self._forward(token[:, None].to(self._device), self._position)
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with these rows; an index may repeat."""
+        index = index.to(self._device)
+        self._cache.batch_select_indices(index)
+        self._mask, self._position, self.hidden = self._mask[index], self._position[index], self.hidden[index]
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> None:
+        read = self._network(
+            input_ids=ids, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache, use_cache=True
+        )
+        self.hidden = read.last_hidden_state[:, -1]

@@ -1,0 +1,92 @@
+"""What an engine is asked for and what it gives back.
+
+An engine samples tokens from a backbone; it knows contexts, limits and stop tokens, never problems
+or replay. Noise is handed in, one uniform number per row and sampled token, so how an engine groups
+rows cannot change what they say. Legend: N rows, L largest limit, A sampled tokens (flat).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int64
+from torch import Tensor
+
+from rrl import rng
+from rrl.policy.backbone import Backbone
+from rrl.types import Start, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """contexts: tokens before the first sampled one.  limits: most tokens to sample, >= 1.
+    stop_table[stop_index[i]]: which tokens end row i.  uniforms: noise of each sampled token;
+    0 columns when greedy, which takes the likeliest token."""
+
+    contexts: tuple[Tokens, ...]
+    limits: Int64[Tensor, "N"]
+    stop_table: Bool[Tensor, "K V"]
+    stop_index: Int64[Tensor, "N"]
+    uniforms: Float64[Tensor, "N L"]
+    temperature: float
+    greedy: bool
+
+    def stops(self, rows: Int64[Tensor, "M"], tokens: Int64[Tensor, "M"]) -> Bool[Tensor, "M"]:
+        """Whether each of ``tokens`` ends its row."""
+        return self.stop_table[self.stop_index[rows], tokens]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """tokens, logprob, entropy: of all rows end to end, on the CPU.  counts: tokens per row.
+    stopped: the last token was a stop token."""
+
+    tokens: Int64[Tensor, "A"]
+    logprob: Float32[Tensor, "A"]
+    entropy: Float32[Tensor, "A"]
+    counts: Int64[Tensor, "N"]
+    stopped: Bool[Tensor, "N"]
+
+
+class Engine(Protocol):
+    """Law: a row's tokens depend on its context, limit, stops and noise alone, not on the other rows."""
+
+    def sample(self, backbone: Backbone, request: Request) -> Sampled: ...
+
+
+def request_for(
+    starts: Sequence[Start], *, vocab_size: int, max_positions: int, seed: int, stream: str, step: int, first_row: int,
+    temperature: float, greedy: bool,
+) -> Request:
+    """One row per entry of ``starts``; row i uses the noise of global row ``first_row + i``.
+
+    Raises:
+      ValueError: a context and its response could outgrow what the network can read.
+    """
+    contexts = tuple(start.context for start in starts)
+    limits = [start.problem.max_response - len(start.prefix) for start in starts]
+    longest = max(len(context) + limit for context, limit in zip(contexts, limits, strict=True))
+    if longest > max_positions:
+        raise ValueError(
+            f"a context and its response have up to {longest} tokens; the policy reads {max_positions}: raise "
+            "policy.backbone.max_positions, or lower the task's response length"
+        )
+    kinds = {stop: i for i, stop in enumerate(dict.fromkeys(start.problem.stop for start in starts))}
+    stop_table = torch.zeros(len(kinds), vocab_size, dtype=torch.bool)
+    for stop, i in kinds.items():
+        stop_table[i, list(stop)] = True
+    rows = np.arange(first_row, first_row + len(starts))
+    columns = [] if greedy else [rng.uniforms(seed, stream, step, rows, t) for t in range(max(limits))]
+    return Request(
+        contexts=contexts,
+        limits=torch.tensor(limits),
+        stop_table=stop_table,
+        stop_index=torch.tensor([kinds[start.problem.stop] for start in starts]),
+        uniforms=torch.from_numpy(np.stack(columns, 1)) if columns else torch.zeros(len(starts), 0, dtype=torch.float64),
+        temperature=temperature,
+        greedy=greedy,
+    )

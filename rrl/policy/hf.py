@@ -1,0 +1,152 @@
+"""Any causal decoder of transformers behind the ``Backbone`` door.
+
+``HFBackbone`` knows how to read and copy a model; a *source* (``rrl.policy.sources``) knows where it
+comes from. transformers is imported inside functions only: it takes seconds, and policy=tiny never
+needs it.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rrl.policy.backbone import Codec, check_new_body
+from rrl.policy.layout import Layout
+from rrl.protocols import Task
+
+
+class Source(Protocol):
+    """Where a model comes from. fingerprint: changes when the loaded function may."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def load(self) -> tuple[nn.Module, Codec]:
+        """A transformers ``...ForCausalLM`` in evaluation mode, and what turns text into its ids."""
+        ...
+
+    def scratch(self, decoder: Any, *, num_layers: int, seed: int) -> nn.Module:
+        """A decoder like ``decoder`` with ``num_layers`` layers and initial weights of its own."""
+        ...
+
+
+class HFBody(nn.Module):
+    """A base model without head, called with a ``Layout``."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, layout: Layout) -> Float[Tensor, "N T d"]:
+        # Padding stands on the right and attention is causal, so no mask is needed, and none is the fast path.
+        ids = layout.ids.to(next(self.decoder.parameters()).device)
+        return self.decoder(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+
+
+class HFBackbone:
+    """A transformers decoder.
+
+    Args:
+      task: for the check that the model knows every token of it.
+      source: where the model comes from.
+      gradient_checkpointing: recompute activations in backward: less memory, about a third more time.
+      device: "cpu", "cuda" or "auto" (cuda where there is one).
+    Raises:
+      ValueError: the task has more tokens than the model, or the model's logits are more than its
+        output embedding of its last hidden state.
+    """
+
+    def __init__(self, *, task: Task, source: Source, gradient_checkpointing: bool, device: str) -> None:
+        if device not in ("cpu", "cuda", "auto"):
+            raise ValueError(f"policy.backbone.device is {device!r}; expected cpu, cuda or auto")
+        place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        model, self.codec = source.load()
+        self.module: nn.Module = model.to(place)
+        self._source = source
+        self._config: Any = model.config
+        self.width = int(self.output.weight.shape[1])  # type: ignore[union-attr,arg-type]
+        self.vocab_size = int(self.output.weight.shape[0])  # type: ignore[union-attr,arg-type]
+        self.max_positions = int(self._config.max_position_embeddings)
+        self.fingerprint = f"hf {source.fingerprint} {self._config.to_json_string()}"
+        self._body = HFBody(self.decoder)
+        if task.vocab_size > self.vocab_size:
+            raise ValueError(
+                f"task {task.name!r} has {task.vocab_size} tokens, the model {self.vocab_size}; choose another policy or task"
+            )
+        if gradient_checkpointing:
+            _checkpointing(self.module)
+        self._check_head()
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The base model: token ids in, hidden states out."""
+        return self.module.base_model  # type: ignore[return-value]
+
+    @property
+    def output(self) -> nn.Module:
+        """The output embedding."""
+        return self.module.get_output_embeddings()  # type: ignore[operator,no-any-return]
+
+    @property
+    def body(self) -> HFBody:
+        return self._body
+
+    def head(self, hidden: Tensor) -> Tensor:
+        return self.output(hidden)  # type: ignore[no-any-return]
+
+    def new_body(self, *, init: str, num_layers: int, seed: int) -> HFBody:
+        num_layers = check_new_body(init, num_layers, int(self._config.num_hidden_layers))
+        device = next(self.module.parameters()).device
+        if init == "scratch":
+            return HFBody(self._source.scratch(self.decoder, num_layers=num_layers, seed=seed).to(device))
+        decoder = copy.deepcopy(self.decoder)
+        if num_layers < int(self._config.num_hidden_layers):
+            layers = getattr(decoder, "layers", None)
+            if not isinstance(layers, nn.ModuleList):
+                raise ValueError(f"{type(decoder).__name__} has no list named layers; use trunk num_layers=0, all of them")
+            decoder.layers = layers[:num_layers]
+            decoder.config = with_layers(self._config, num_layers)
+        return HFBody(decoder)
+
+    def copy(self) -> HFBackbone:
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module)
+        twin._body = HFBody(twin.decoder)
+        return twin
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        """Refuse models that scale or cap their logits: the house computes them as head(hidden)."""
+        ids = torch.arange(1, 4, device=next(self.module.parameters()).device)[None] % self.vocab_size
+        theirs = self.module(input_ids=ids, use_cache=False).logits.float()
+        ours = self.head(self.decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
+        if not torch.allclose(theirs, ours, rtol=1e-3, atol=1e-3):
+            raise ValueError(
+                f"{type(self.module).__name__} changes its logits after the output embedding (soft cap or scale, up to "
+                f"{float((theirs - ours).abs().max()):.3g} apart); expected a model whose logits are head(last hidden state)"
+            )
+
+
+def with_layers(config: Any, num_layers: int) -> Any:
+    """A copy of a transformers config with another depth."""
+    config = copy.deepcopy(config)
+    types = getattr(config, "layer_types", None)
+    if types is not None:
+        config.layer_types = (types * num_layers)[:num_layers]
+    config.num_hidden_layers = num_layers
+    return config
+
+
+def _checkpointing(module: Any) -> None:
+    """transformers recomputes in training mode only, where dropout would break ratio = 1: so dropout goes to 0."""
+    module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module.train()
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        if hasattr(part, "attention_dropout"):
+            part.attention_dropout = 0.0
