@@ -1,0 +1,62 @@
+"""Dealing rows to mini-batches: every row once an epoch, whoever holds it."""
+
+import numpy as np
+import torch
+
+from rrl import rng
+from rrl.ops.minibatch import minibatches
+from tests.unit.learner.tabular import SoloRanks, ThreadRanks
+
+
+class FixedOrder:
+    def __init__(self, order):
+        self._order = order
+
+    def permutation(self, num):
+        assert num == len(self._order)
+        return np.array(self._order)
+
+
+def seeded(epoch, stream):
+    return rng.generator(0, "test", epoch, stream)
+
+
+def test_four_rows_are_cut_where_the_docstring_says():
+    lengths = [torch.tensor([1, 2, 3, 4])]
+    first, second = minibatches(
+        lengths, ranks=SoloRanks(), epochs=1, num=2, generator=lambda e, s: FixedOrder([2, 0, 3, 1])
+    )
+    assert first[0].rows.tolist() == [0, 2]
+    assert (first[0].num_rows, first[0].num_tokens, first[0].total_rows) == (2, 4, 4)
+    assert second[0].rows.tolist() == [1, 3]
+    assert second[0].num_tokens == 6
+
+
+def test_each_epoch_uses_every_row_of_every_stream_once():
+    lengths = [torch.ones(7, dtype=torch.int64), torch.ones(3, dtype=torch.int64)]
+    batches = list(minibatches(lengths, ranks=SoloRanks(), epochs=2, num=2, generator=seeded))
+    assert len(batches) == 4
+    for epoch in (batches[:2], batches[2:]):
+        for stream, num in ((0, 7), (1, 3)):
+            assert sorted(r for parts in epoch for r in parts[stream].rows.tolist()) == list(range(num))
+
+
+def test_a_minibatch_without_rows_is_left_out():
+    lengths = [torch.tensor([5]), torch.zeros(0, dtype=torch.int64)]
+    batches = list(minibatches(lengths, ranks=SoloRanks(), epochs=3, num=2, generator=seeded))
+    assert [parts[0].num_rows for parts in batches] == [1, 1, 1]
+
+
+def test_two_ranks_hold_what_one_would():
+    fresh, replayed = torch.arange(1, 8), torch.arange(1, 4)
+    whole = list(minibatches([fresh, replayed], ranks=SoloRanks(), epochs=1, num=2, generator=seeded))
+    # rank 0: five fresh rows; rank 1: two fresh and all the replayed ones
+    halves = ThreadRanks.together([
+        lambda ranks, mine=mine: list(minibatches(mine, ranks=ranks, epochs=1, num=2, generator=seeded))
+        for mine in ([fresh[:5], replayed[:0]], [fresh[5:], replayed])
+    ])
+    for one, left, right in zip(whole, *halves, strict=True):
+        for s in range(2):
+            merged = [int(r) + p.first_row for p in (left[s], right[s]) for r in p.rows]
+            assert merged == one[s].rows.tolist()
+            assert left[s].num_tokens == right[s].num_tokens == one[s].num_tokens

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from rrl.report.load import find_runs, load_run
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"gone.*does not exist"):
+        load_run(tmp_path / "gone")
+
+
+def test_a_folder_without_metrics_says_which_tracker_writes_them(tmp_path):
+    with pytest.raises(ValueError, match=r"no metrics.jsonl.*tracker="):
+        load_run(tmp_path)
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="is empty"):
+        load_run(tmp_path)
+
+
+def test_a_torn_last_line_is_left_out_and_noted(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"progress/step": 1, "progress/sampled_tokens": 10}\n{"progress/step": 2, "pro'
+    )
+    run = load_run(tmp_path)
+    assert [r["progress/step"] for r in run.records] == [1]
+    assert "torn" in run.notes[0]
+    assert "no summary.json" in run.notes[1]
+
+
+def test_a_damaged_line_in_the_middle_is_an_error_with_its_number(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"progress/step": 1, "progress/sampled_tokens": 1}\nx\n{"progress/step": 2}\n'
+    )
+    with pytest.raises(ValueError, match="line 2"):
+        load_run(tmp_path)
+
+
+def test_a_line_without_its_place_is_an_error(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"rollout/score_fresh": 1}\n')
+    with pytest.raises(ValueError, match="without progress/step"):
+        load_run(tmp_path)
+
+
+def test_lines_of_one_step_are_one_record_and_the_last_value_is_final(tmp_path):
+    lines = [
+        {"progress/step": 1, "progress/sampled_tokens": 10, "rollout/score_fresh": 0.1, "eval/hard_success": 0.0},
+        {"progress/step": 2, "progress/sampled_tokens": 20, "rollout/score_fresh": 0.3},
+        {"progress/step": 2, "progress/sampled_tokens": 20, "eval/hard_success": 0.5},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    run = load_run(tmp_path)
+    assert len(run.records) == 2
+    assert run.final["eval/hard_success"] == 0.5
+    x, y = run.series("rollout/score_fresh", "progress/sampled_tokens")
+    assert x.tolist() == [10, 20]
+    assert y.tolist() == [0.1, 0.3]
+    assert not run.finished
+
+
+def test_ages_count_from_birth_to_the_end_of_the_run(tmp_path, make_run):
+    run = load_run(make_run(tmp_path / "a", "rrl", 0))
+    assert all(row["age_steps"] == 40 - row["born_step"] for row in run.prefixes)
+    assert run.notes == ()
+
+
+def test_runs_are_found_below_a_sweep_and_the_comparison_folder_is_none(compared):
+    sweep, _ = compared
+    assert [p.name for p in find_runs([sweep])][:2] == ["0_ppo_s0", "1_ppo_s1"]
+    assert len(find_runs([sweep])) == 8  # one of them died early
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no run below"):
+        find_runs([tmp_path])

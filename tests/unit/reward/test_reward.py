@@ -1,0 +1,93 @@
+"""Rewards: where the score lands, what a failing scorer costs, what leaving the reference costs."""
+
+import math
+
+import pytest
+import torch
+
+from rrl.protocols import Outcome
+from rrl.reward.kl_shaped import KLShaped
+from rrl.reward.task import TaskReward
+from rrl.types import Start
+from tests.unit.learner.tabular import TabularPolicy, problem, rollouts_of
+
+
+class SumTask:
+    """Scores the sum of the response; solved at 6; a response that contains 4 breaks it, 3 gives NaN."""
+
+    def score(self, problem, response):
+        if 4 in response:
+            raise RuntimeError("the verifier crashed")
+        return Outcome(score=math.nan if 3 in response else float(sum(response)), solved=sum(response) == 6)
+
+
+BARE = Start(problem=problem("a"))
+PREFIXED = Start(problem=problem("a"), prefix=(2, 2))
+OTHER = Start(problem=problem("b"))
+
+
+def test_the_whole_response_is_scored_on_its_last_token():
+    scored = TaskReward(task=SumTask()).score(rollouts_of([(BARE, (1, 0, 1)), (PREFIXED, (1, 1))]))
+    assert scored.reward.tolist() == [0.0, 0.0, 2.0, 0.0, 6.0]  # prefix 2 + 2 counts in the score
+    assert scored.score.tolist() == [2.0, 6.0]
+    assert scored.solved.tolist() == [False, True]
+
+
+def test_a_row_that_cannot_be_scored_takes_its_group_with_it_and_nothing_else():
+    reward = TaskReward(task=SumTask())
+    rows = [(BARE, (1,)), (PREFIXED, (1,)), (BARE, (0, 4)), (OTHER, (2, 2)), (BARE, (2,))]
+    scored = reward.score(rollouts_of(rows))
+    assert reward.dropped == 3
+    assert scored.score.tolist() == [5.0, 4.0]
+    assert scored.reward.tolist() == [5.0, 0.0, 4.0]
+    assert scored.rollouts.sequences.start_of(1) == OTHER
+
+
+def test_a_score_that_is_not_a_number_counts_as_a_failure():
+    reward = TaskReward(task=SumTask())
+    assert reward.score(rollouts_of([(BARE, (3,)), (OTHER, (1,))])).score.tolist() == [1.0]
+    assert reward.dropped == 1
+
+
+def test_dropped_counts_one_call_only():
+    reward = TaskReward(task=SumTask())
+    reward.score(rollouts_of([(BARE, (4,))]))
+    reward.score(rollouts_of([(BARE, (1,))]))
+    assert reward.dropped == 0
+
+
+def test_all_rows_may_be_dropped():
+    reward = TaskReward(task=SumTask())
+    assert reward.score(rollouts_of([(BARE, (4,)), (BARE, (1,))])).score.tolist() == []
+    assert reward.dropped == 2
+
+
+class HalfReference:
+    def logprob(self, sequences):
+        return torch.full((len(sequences.actions),), math.log(0.5)), torch.zeros(len(sequences.actions))
+
+
+def test_each_sampled_token_pays_for_leaving_the_reference_and_the_prefix_does_not():
+    rollouts = rollouts_of([(PREFIXED, (1, 1))])  # behaviour log-prob 0 at both sampled tokens
+    shaped = KLShaped(base=TaskReward(task=SumTask()), reference=HalfReference(), beta=0.1).score(rollouts)
+    fee = 0.1 * math.log(2.0)
+    assert shaped.reward.tolist() == pytest.approx([-fee, 6.0 - fee])
+    assert shaped.score.tolist() == [6.0]
+
+
+def test_the_reference_itself_pays_nothing():
+    policy = TabularPolicy()
+    rollouts = rollouts_of([(BARE, (1, 2)), (PREFIXED, (0,))], policy)
+    shaped = KLShaped(base=TaskReward(task=SumTask()), reference=policy, beta=1.0).score(rollouts)
+    assert shaped.reward.tolist() == [0.0, 3.0, 4.0]
+
+
+def test_shaping_reports_what_its_base_dropped():
+    shaped = KLShaped(base=TaskReward(task=SumTask()), reference=HalfReference(), beta=0.1)
+    assert shaped.score(rollouts_of([(BARE, (4,))])).reward.tolist() == []
+    assert shaped.dropped == 1
+
+
+def test_a_negative_price_is_refused():
+    with pytest.raises(ValueError, match="reward.beta is -1"):
+        KLShaped(base=TaskReward(task=SumTask()), reference=HalfReference(), beta=-1.0)

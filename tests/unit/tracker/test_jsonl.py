@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rrl.records import Progress
+from rrl.tracker.jsonl import Jsonl
+
+
+def progress(step: int) -> Progress:
+    return Progress(step=step, sampled_tokens=10 * step, token_budget=100, history=(), first=None, peak=None)
+
+
+def jsonl(folder: Path) -> Jsonl:
+    return Jsonl(output_dir=folder, max_table_rows=3)
+
+
+def steps(folder: Path) -> list[int]:
+    return [json.loads(line)["progress/step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_line_is_on_disk_at_once_with_its_place(tmp_path):
+    tracker = jsonl(tmp_path)
+    tracker.log(progress(1), {"learn/loss": 0.5})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        "progress/step": 1, "progress/sampled_tokens": 10, "learn/loss": 0.5,
+    }  # fmt: skip
+
+
+def test_resume_cuts_what_the_checkpoint_has_not_seen_and_a_torn_line(tmp_path):
+    tracker = jsonl(tmp_path)
+    for step in range(-1, 5):
+        tracker.log(progress(step), {})
+    tracker.close("interrupted")
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"progress/step": 5, "learn')
+    resumed = jsonl(tmp_path)
+    resumed.resume_at(2)
+    assert steps(tmp_path) == [-1, 0, 1, 2]
+    resumed.log(progress(3), {})
+    assert steps(tmp_path) == [-1, 0, 1, 2, 3]
+
+
+def test_resume_in_an_empty_folder_begins_the_file(tmp_path):
+    tracker = jsonl(tmp_path / "new")
+    tracker.resume_at(2)
+    tracker.log(progress(3), {})
+    assert steps(tmp_path / "new") == [3]
+
+
+def test_a_new_run_in_an_old_folder_sets_the_old_lines_aside(tmp_path, caplog):
+    for step in (1, 2, 3):
+        tracker = jsonl(tmp_path)
+        tracker.log(progress(step), {})
+        tracker.close("finished")
+    assert steps(tmp_path) == [3]
+    assert sorted(p.name for p in tmp_path.glob("metrics.old*")) == ["metrics.old1.jsonl", "metrics.old2.jsonl"]
+    assert "earlier run" in caplog.text
+
+
+def test_a_table_replaces_itself_and_is_bounded(tmp_path, caplog):
+    tracker = jsonl(tmp_path)
+    tracker.table("prefixes", [{"n": 9}])
+    tracker.table("prefixes", [{"n": i} for i in range(5)])
+    tracker.table("prefixes", [{"n": i} for i in range(5)])
+    lines = (tmp_path / "tables" / "prefixes.jsonl").read_text().splitlines()
+    assert [json.loads(line)["n"] for line in lines] == [0, 1, 2]
+    assert len(caplog.records) == 1
+    assert not list((tmp_path / "tables").glob("*.tmp"))
+
+
+def test_a_bound_below_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"tracker.jsonl.max_table_rows is 0"):
+        Jsonl(output_dir=tmp_path, max_table_rows=0)
