@@ -1,0 +1,73 @@
+"""Growable numpy columns with stable row numbers: a removed row's place is used again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Columns:
+    """Equal-length arrays, one a name. ``columns["value"]`` has all places, alive or not; growing replaces it."""
+
+    def __init__(self, dtypes: Mapping[str, str]) -> None:
+        self._dtypes = dict(dtypes)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every row."""
+        self._data = {name: np.zeros(64, dtype=dtype) for name, dtype in self._dtypes.items()}
+        self._alive = np.zeros(64, dtype=bool)
+        self._free: list[int] = []
+        self._size = 0
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._data[name]
+
+    def __len__(self) -> int:
+        """Rows alive."""
+        return self._size - len(self._free)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """[places] which places hold a row; the others' values mean nothing."""
+        return self._alive
+
+    def add(self, values: Mapping[str, float | int | bool]) -> int:
+        """A new row with these values, one for every column; returns its number."""
+        assert values.keys() == self._dtypes.keys(), sorted(values.keys() ^ self._dtypes.keys())
+        if self._free:
+            row = self._free.pop()
+        else:
+            row, self._size = self._size, self._size + 1
+            if self._size > len(self._alive):
+                self._grow(2 * len(self._alive))
+        for name, value in values.items():
+            self._data[name][row] = value
+        self._alive[row] = True
+        return row
+
+    def remove(self, row: int) -> None:
+        assert self._alive[row], row
+        self._alive[row] = False
+        self._free.append(row)
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Copies of all columns at ``rows``, in that order: what a checkpoint holds."""
+        return {name: column[rows] for name, column in self._data.items()}
+
+    def fill(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Replace all rows by what ``take`` gave; they are numbered 0, 1, ..."""
+        if arrays.keys() != self._dtypes.keys():
+            raise ValueError(f"stored columns are {sorted(arrays)}; expected {sorted(self._dtypes)}")
+        self.clear()
+        self._size = len(next(iter(arrays.values())))
+        self._grow(max(64, self._size))
+        for name, values in arrays.items():
+            self._data[name][: self._size] = values
+        self._alive[: self._size] = True
+
+    def _grow(self, places: int) -> None:
+        for name, column in self._data.items():
+            self._data[name] = np.concatenate([column, np.zeros(places - len(column), dtype=column.dtype)])
+        self._alive = np.concatenate([self._alive, np.zeros(places - len(self._alive), dtype=bool)])

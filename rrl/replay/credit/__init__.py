@@ -1,0 +1,1 @@
+"""What a converted prefix itself learns; one option a file."""

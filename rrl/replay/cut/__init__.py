@@ -1,0 +1,1 @@
+"""Where a response may be cut; one option a file."""

@@ -1,0 +1,24 @@
+"""A response in equal parts, however long it is."""
+
+from __future__ import annotations
+
+from rrl.records import Attempt
+
+
+class FixedCut:
+    """t = i L / parts for i = 1 .. parts - 1, rounded down, equal ones and 0 left out.
+
+    Example: L 10, parts 4 -> (2, 5, 7).
+
+    Args:
+        parts: parts of the whole response, >= 2.
+    """
+
+    def __init__(self, *, parts: int) -> None:
+        if parts < 2:
+            raise ValueError(f"replay.cut.parts is {parts}; expected >= 2")
+        self._parts = parts
+
+    def boundaries(self, attempt: Attempt) -> list[int]:
+        length = len(attempt.start.prefix) + len(attempt.tokens)
+        return sorted({i * length // self._parts for i in range(1, self._parts)} - {0})

@@ -1,0 +1,1 @@
+"""What may never be kept; one option a file, several at once."""

@@ -1,0 +1,1 @@
+"""Which problems to replay: first stage of the draw; one option a file."""

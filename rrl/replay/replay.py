@@ -1,0 +1,246 @@
+"""Replay: the deep module that remembers promising states and gives them back as starts.
+
+Never sees a tensor or a model, so our own loop and other people's trainers hold the same object and get the
+same decisions. ``rescore`` and ``observe`` write; ``draw``, ``start``, ``converted`` and ``lessons`` only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rrl import rng
+from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedule, Selection
+from rrl.records import Attempt, Plan, Progress
+from rrl.replay import draw as drawing
+from rrl.replay.alarm import FeedingAlarm
+from rrl.replay.judge import judge
+from rrl.replay.observe import Seen, in_canonical_order, locate, replayed_metrics, store_metrics, tally
+from rrl.replay.remember import remember
+from rrl.replay.sleep import book_tries
+from rrl.replay.store import ORIGINS, Store
+from rrl.types import Metrics, Problem, Start, Tokens
+
+_FLOOR_SLACK = 1e-9  # .29 x 100 is 28.999... in binary; a share is meant in decimals
+
+
+class Replay:
+    """What to remember (admission, cut, filter), what to replay now (problem weight, selection), when (schedule).
+
+    Args:
+        seed: names the random streams.
+        rescore_every: steps between re-scorings of the whole open store, >= 1.
+        max_score_age: a state whose score is older, in steps, is not drawn, >= rescore_every.
+        eps_uniform, eps_stale: shares of state picks that are uniform, or by steps since the last replay.
+        max_per_problem: states of one problem in a batch, >= 1.
+        max_replay_frac: cap on the replayed share of a batch, whatever the schedule says, [0, 1].
+        posterior_decay: weight of the past after one more try of a state, (0, 1].
+        root_decay: weight of the past in e_p after one more fresh row, [0, 1].
+        max_credits: conversions after which a state's prefix is credited no more; 0 = no limit.
+    """
+
+    def __init__(
+        self, *, seed: int, store: Store, admission: Admission, selection: Selection, problem_weight: ProblemWeight,
+        schedule: Schedule, cut: Cut, filter: dict[str, Filter], credit: Credit, rescore_every: int,
+        max_score_age: int, eps_uniform: float, eps_stale: float, max_per_problem: int, max_replay_frac: float,
+        posterior_decay: float, root_decay: float, max_credits: int,
+    ) -> None:
+        if rescore_every < 1 or max_score_age < rescore_every:
+            raise ValueError(f"replay.rescore_every is {rescore_every} and max_score_age {max_score_age}; "
+                             "expected 1 <= rescore_every <= max_score_age")
+        if max_per_problem < 1:
+            raise ValueError(f"replay.max_per_problem is {max_per_problem}; expected >= 1; "
+                             "use replay/schedule=none to train without replay")
+        if min(eps_uniform, eps_stale) < 0.0 or eps_uniform + eps_stale > 1.0:
+            raise ValueError(f"replay.eps_uniform is {eps_uniform} and eps_stale {eps_stale}; expected shares >= 0 "
+                             "whose sum is at most 1")
+        if not 0.0 <= max_replay_frac <= 1.0:
+            raise ValueError(f"replay.max_replay_frac is {max_replay_frac}; expected a number in [0, 1]")
+        if not 0.0 < posterior_decay <= 1.0 or not 0.0 <= root_decay <= 1.0:
+            raise ValueError(f"replay.posterior_decay is {posterior_decay} and root_decay {root_decay}; expected "
+                             "(0, 1] and [0, 1]")
+        if max_credits < 0:
+            raise ValueError(f"replay.max_credits is {max_credits}; expected >= 0 (0 = no limit)")
+        self.store = store
+        self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
+        self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
+        self._rescore_every, self._max_score_age = rescore_every, max_score_age
+        self._mixture = drawing.Mixture(eps_uniform, eps_stale)
+        self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
+        self._max_credits = max_credits
+        self._posterior_decay, self._root_decay = posterior_decay, root_decay
+        self._last_rescore: int | None = None
+        self._alarm = FeedingAlarm()
+
+    def rescore(
+        self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress
+    ) -> None:
+        """Every ``rescore_every`` steps: today's P(solved) of all unparked states and of their bare problems.
+
+        Args:
+            success: starts -> (mean in [0, 1], standard deviation), one each.
+
+        Raises:
+            ValueError: a mean is outside [0, 1] or not finite.
+        """
+        if self._last_rescore is not None and progress.step - self._last_rescore < self._rescore_every:
+            return
+        columns, problems = self.store.shelf.columns, self.store.problems
+        rows = self.store.shelf.all_rows()
+        rows = rows[self.store.unparked_places()[rows]]  # in the stored order, so that a reload scores the same batch
+        self._last_rescore = progress.step
+        if not len(rows):
+            return
+        numbers = np.unique(columns["problem"][rows])
+        bare = [Start(problem=problems.problem(n)) for n in numbers.tolist()]
+        mean, std = success(bare + self.store.starts(rows))
+        if not (np.isfinite(mean).all() and np.min(mean) >= 0.0 and np.max(mean) <= 1.0):
+            raise ValueError(f"success of {len(mean)} starts lies in [{np.min(mean)}, {np.max(mean)}]; expected "
+                             "calibrated P(solved) in [0, 1]; give replay.rescore a value estimator's `success`")
+        problems.columns["root_value"][numbers] = mean[: len(bare)]
+        self.store.write_scores(rows, mean[len(bare) :], std[len(bare) :], progress.step)
+
+    def draw(self, progress: Progress, num_starts: int) -> list[Start]:
+        """At most min(plan, max_replay_frac) of ``num_starts`` stored states: we choose the problems."""
+        plan = self._schedule.plan(progress)
+        num = self._num_replayed(plan, num_starts)
+        if num < 1 or not len(self.store):
+            return []
+        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+        numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
+        counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
+        picks = drawing.pick_problems(self.store, numbers, counts, weights, num, seed=self._seed, step=progress.step,
+                                      max_per_problem=self._max_per_problem)
+        return self._states(picks, eligible, plan, progress)
+
+    def start(self, problem: Problem, progress: Progress) -> Start:
+        """A start of a problem that the host chose: a stored state with the plan's probability, else fresh."""
+        plan = self._schedule.plan(progress)
+        fresh, number = Start(problem=problem), self.store.problems.find(problem.id)
+        if number is None or not self.store.shelf.rows_of(number):
+            return fresh
+        chance = min(plan.fraction, self._max_replay_frac)
+        name = self.store.problems.columns["hash"][[number]]
+        if rng.uniforms(self._seed, "replay.start", progress.step, name, 0)[0] >= chance:
+            return fresh
+        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+        numbers, _, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
+        if not weights[numbers == number].any():
+            return fresh
+        return self._states([(number, 1)], eligible, plan, progress)[0]
+
+    def converted(self, problem: Problem) -> Tokens | None:
+        """The last whole solved response from a replayed start; None if there is none or the problem is retired."""
+        number = self.store.problems.find(problem.id)
+        if number is None or self.store.problems.retired(number):
+            return None
+        return self.store.problems.converted.get(number)
+
+    def lessons(self, attempts: Sequence[Attempt]) -> list[tuple[Start, Tokens, float]]:
+        """What converted prefixes teach: (bare start, prefix tokens, weight per token).
+
+        weight = sum over the state's solved rows of credit.weight / (replayed rows x token divisor). To be called
+        before ``observe``: retirement by this very batch must not cancel its own credit.
+        """
+        replayed = [a for a in attempts if a.start.replayed]
+        weights: dict[int, float] = {}
+        starts: dict[int, Start] = {}
+        columns, problems = self.store.shelf.columns, self.store.problems
+        for attempt in replayed:
+            row = self.store.shelf.find(attempt.start.key) if attempt.solved else None
+            if row is None:
+                continue
+            number = int(columns["problem"][row])
+            if problems.retired(number) or 0 < self._max_credits <= columns["raw_conversions"][row]:
+                continue
+            origin, root_success = ORIGINS[columns["origin"][row]], float(problems.columns["root_success"][number])
+            weight = self._credit.weight(attempt, root_success, origin)
+            if weight > 0.0 and judge(self._filters, self.store.prefix(row), attempt).action == "keep":
+                weights[row] = weights.get(row, 0.0) + weight
+                starts[row] = attempt.start
+        divisor = len(replayed) * self._credit.token_divisor()
+        return [(Start(problem=starts[row].problem), starts[row].prefix, weights[row] / divisor) for row in weights]
+
+    def observe(self, attempts: Sequence[Attempt], progress: Progress, *, warm_up: bool = False) -> Metrics:
+        """Book a step: success rates from fresh rows, outcomes of states, retirement, filters, admission.
+
+        Attempts are grouped by start and put into an order of their own, so the order of rows cannot matter.
+        In warm-up no success rate moves, only admission runs.
+        """
+        seen = locate(self.store, in_canonical_order(attempts))
+        metrics: Metrics = {}
+        if not warm_up:
+            metrics |= self._draw_metrics(attempts, seen, progress)
+            self._book(seen, progress)
+        metrics |= remember(self.store, seen, cut=self._cut, admission=self._admission, filters=self._filters,
+                            step=progress.step, done_frac=progress.done_frac)
+        self.store.step = progress.step
+        if not warm_up:
+            self._schedule.update(progress)
+        return metrics | store_metrics(self.store, progress.step)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every stored state as plain values, for tables and reports."""
+        return self.store.rows()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"store": self.store.state_dict(), "schedule": self._schedule.state_dict(),
+                "alarm": self._alarm.state_dict(), "last_rescore": self._last_rescore}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.store.load_state_dict(state["store"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._alarm.load_state_dict(state["alarm"])
+        self._last_rescore = state["last_rescore"]
+
+    def _num_replayed(self, plan: Plan, num_starts: int) -> int:
+        return int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
+
+    def _states(
+        self, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress
+    ) -> list[Start]:
+        """Starts of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""
+        groups = drawing.state_rows(self.store, [number for number, _ in picks], eligible, plan.eligible_frac)
+        hashes = self.store.problems.columns["hash"]
+        chosen: list[int] = []
+        for (number, num), rows, candidates in zip(
+            picks, groups, self.store.candidates(groups, progress.step), strict=True
+        ):
+            positions = drawing.pick_states(
+                candidates, num, selection=self._selection, mixture=self._mixture,
+                max_per_problem=self._max_per_problem, progress=progress,
+                generator=rng.generator(self._seed, "replay.state", progress.step, int(hashes[number])),
+            )
+            chosen += [int(rows[position]) for position in positions]
+        return self.store.starts(np.array(chosen, dtype=np.int64))
+
+    def _draw_metrics(self, attempts: Sequence[Attempt], seen: Sequence[Seen], progress: Progress) -> Metrics:
+        plan = self._schedule.plan(progress)
+        metrics = {"replay/planned_frac": plan.fraction} | replayed_metrics(self.store, seen, progress)
+        if "replay/conversion" in metrics:
+            metrics["replay/lessons"] = float(len(self.lessons(attempts)))
+            eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+            weights = drawing.problem_weights(self.store, eligible, self._problem_weight)[2]
+            if weights.any():
+                metrics["replay/ess"] = float(weights.sum() ** 2 / (weights**2).sum())
+        return metrics
+
+    def _book(self, seen: Sequence[Seen], progress: Progress) -> None:
+        problems = self.store.problems
+        converted = [s for s in seen if s.attempt.start.replayed and s.attempt.solved]
+        self._alarm.observe([float(problems.columns["root_success"][s.problem]) for s in converted])
+        fresh = tally([(s.problem, s.attempt.solved) for s in seen if not s.attempt.start.replayed])
+        problems.book_fresh(fresh.of, fresh.rows, fresh.solved, self._root_decay)
+        states = tally([(s.row, s.attempt.solved) for s in seen if s.row is not None])
+        book_tries(self.store.shelf.columns, states.of, states.rows, states.solved, step=progress.step,
+                   decay=self._posterior_decay, rule=self.store.sleep_rule)
+        np.add.at(problems.columns["replays"], self.store.shelf.columns["problem"][states.of], 1)
+        for attempt, number, row in converted:
+            # A false positive of the task's scorer may show only now: filters look again at what converted.
+            kept = row is None or judge(self._filters, self.store.prefix(row), attempt).action == "keep"
+            if kept:
+                problems.converted[number] = attempt.response
+            elif row is not None:
+                self.store.set_kept(row, False)

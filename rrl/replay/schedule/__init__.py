@@ -1,0 +1,1 @@
+"""When and how much to replay; one option a file."""

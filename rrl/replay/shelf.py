@@ -1,0 +1,112 @@
+"""Entries as numpy columns, their tokens in one arena, and two indices: by problem and by key. No taste here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rrl.replay.arena import Arena
+from rrl.replay.columns import Columns
+
+COLUMNS = {
+    "key": "<u8",  # prefix_key as a number
+    "problem": "<i8",  # its number in the problem table
+    "origin": "|i1",  # index into store.ORIGINS
+    "parent": "<u8",  # key of the start it was cut from
+    "offset": "<i8",  # of its tokens in the arena
+    "depth": "<i8",  # tokens
+    "depth_frac": "<f8",  # depth over the length of the response it was cut from
+    "born_step": "<i8",
+    "born_frac": "<f8",  # share of the token budget used when stored
+    "born_value": "<f8",  # P(solved) when stored
+    "value": "<f8",  # P(solved) when last re-scored
+    "value_std": "<f8",
+    "score_step": "<i8",  # of the last re-scoring
+    "tries": "<f8",  # decayed n
+    "conversions": "<f8",  # decayed c
+    "raw_tries": "<i8",  # undecayed, for reports and credit caps
+    "raw_conversions": "<i8",
+    "fails_in_a_row": "<i8",
+    "naps": "<i8",  # in a row, without a conversion between them
+    "sleep_until": "<i8",  # last step of the nap
+    "last_used": "<i8",  # step of the last replay, or of storing
+    "status": "|i1",  # eviction.KEEP or QUARANTINE
+    "parent_reward": "<f8",  # score of the attempt it was cut from
+}
+
+
+class Shelf:
+    """Rows with tokens. Row numbers are stable while an entry lives and mean nothing after a reload."""
+
+    def __init__(self) -> None:
+        self.columns = Columns(COLUMNS)
+        self._arena = Arena()
+        self._rows_of: dict[int, list[int]] = {}
+        self._row_of_key: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def problems(self) -> list[int]:
+        """Numbers of the problems that own entries, ascending."""
+        return sorted(self._rows_of)
+
+    def find(self, key: str) -> int | None:
+        """The entry with this key, None if there is none."""
+        return self._row_of_key.get(int(key, 16))
+
+    def rows_of(self, problem: int) -> list[int]:
+        """Entries of a problem number, oldest first."""
+        return self._rows_of.get(problem, [])
+
+    def all_rows(self) -> np.ndarray:
+        """All entries, by problem number and age: an order that survives a reload."""
+        return np.array([row for p in self.problems for row in self._rows_of[p]], dtype=np.int64)
+
+    def tokens(self, row: int) -> np.ndarray:
+        return self._arena.read(int(self.columns["offset"][row]), int(self.columns["depth"][row]))
+
+    def token_rows(self, rows: np.ndarray) -> list[tuple[int, ...]]:
+        """Tokens of many entries, in one gather."""
+        depths = self.columns["depth"][rows]
+        flat = self._arena.gather(self.columns["offset"][rows], depths).tolist()
+        ends = np.cumsum(depths).tolist()
+        return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+
+    def insert(self, values: Mapping[str, float | int | bool], tokens: tuple[int, ...]) -> int:
+        """A new entry; ``values`` holds every column but the offset and depth of its tokens."""
+        row = self.columns.add({**values, "offset": self._arena.append(tokens), "depth": len(tokens)})
+        self._rows_of.setdefault(int(values["problem"]), []).append(row)
+        self._row_of_key[int(values["key"])] = row
+        return row
+
+    def remove(self, row: int) -> None:
+        """Forget an entry; the arena is compacted when a quarter of it is holes."""
+        c = self.columns
+        number = int(c["problem"][row])
+        self._rows_of[number].remove(row)
+        if not self._rows_of[number]:
+            del self._rows_of[number]
+        del self._row_of_key[int(c["key"][row])]
+        self._arena.free(int(c["depth"][row]))
+        c.remove(row)
+        if self._arena.wasteful:
+            rows = self.all_rows()
+            c["offset"][rows] = self._arena.compact(c["offset"][rows], c["depth"][rows])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays only. Row numbers, holes and free places are left out: equal shelves give equal states."""
+        columns = self.columns.take(self.all_rows())
+        return {"tokens": self._arena.gather(columns.pop("offset"), columns["depth"]), "columns": columns}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        columns = dict(state["columns"])
+        columns["offset"] = self._arena.fill(state["tokens"], columns["depth"])
+        self.columns.fill(columns)
+        self._rows_of, self._row_of_key = {}, {}
+        for row, (number, key) in enumerate(zip(columns["problem"].tolist(), columns["key"].tolist(), strict=True)):
+            self._rows_of.setdefault(number, []).append(row)
+            self._row_of_key[key] = row
