@@ -92,7 +92,7 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
     except (InstantiationException, ImportError, ValueError) as error:
         raise ValueError(f"{key}._target_ is {node['_target_']!r}, which cannot be loaded: {error}") from error
     hints = typing.get_type_hints(cls.__init__)
-    wanted = [n for n in inspect.signature(cls.__init__).parameters if n != "self"]
+    wanted = [n for n, p in inspect.signature(cls).parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
     given = {n: v for n, v in node.items() if n != "_target_"}
     if unknown := sorted(set(given) - set(wanted)):
         raise ValueError(f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: {', '.join(wanted)}")
@@ -187,6 +187,8 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
 
 def _check_lengths(task: doors.Task, cfg: DictConfig) -> None:
     longest = max(len(p.prompt) + p.max_response for p in task.train_problems() + task.eval_problems())
-    room = cfg.policy.get("max_positions")
+    room = OmegaConf.select(cfg, "policy.backbone.max_positions")
     if room is not None and longest > room:
-        raise ValueError(f"policy.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response)")
+        raise ValueError(
+            f"policy.backbone.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response)"
+        )

@@ -1,0 +1,49 @@
+"""``rrl-report <folder> ...``: rebuild the report of a run, or the comparison of a sweep, from files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rrl.report.load import find_runs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """One run folder: its report.html. A sweep's folder, or several folders: a comparison."""
+    parser = argparse.ArgumentParser(
+        prog="rrl-report",
+        description="Rebuild report.html of one run, or comparison.html of a sweep or of several runs, from files.",
+        epilog="example: rrl-report outputs/2026-01-31/12-00-00    rrl-report multirun/a multirun/b --out compared",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="folder", help="a run's folder, or a folder with runs below it"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, help="where a comparison goes (default: <first folder>/comparison)"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        _report(arguments.folders, arguments.out)
+    except ValueError as error:
+        sys.stderr.write(f"rrl-report: {error}\n")
+        return 1
+    return 0
+
+
+def _report(folders: Sequence[Path], out: Path | None) -> None:
+    runs = find_runs(folders)
+    if len(runs) == 1 and out is None:
+        from rrl.report.summary import finish_run
+
+        finish_run(runs[0])
+        return
+    from rrl.report.compare import print_comparison, write_comparison
+
+    comparison = write_comparison(folders, out or folders[0] / "comparison")
+    print_comparison(comparison, next_command=f"rrl-report {comparison.arms[-1].runs[0].folder}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,206 @@
+"""The comparison of a sweep: <out>/comparison.html, PNGs, comparison.csv and one printed table.
+
+Runs are grouped into arms (same experiment and overrides, different seeds); means carry 95 %
+t-intervals over seeds, none for one seed. Runs that did not finish stay in the CSV, not in means.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rrl.report import page
+from rrl.report.arms import Arm, group_arms, overrides_of, place_of
+from rrl.report.charts import COMPARISON_CHARTS
+from rrl.report.load import Run, find_runs, load_run
+from rrl.report.plots import write_charts
+from rrl.report.run_report import made_by
+from rrl.report.stats import paired_permutation, t_interval
+from rrl.report.summary import print_pointers
+
+HEADLINE = "eval/hard_success"
+_COLUMNS = {
+    "hard success": HEADLINE,
+    "capability": "eval/capability",
+    "gap": "eval/capability_gap",
+    "easy": "eval/easy_success",
+    "steps": "steps",
+    "tokens": "sampled_tokens",
+    "seconds": "seconds",
+}
+
+
+class Comparison(NamedTuple):
+    """What was read and where it was written. notes: runs that are missing from the means, and why."""
+
+    arms: list[Arm]
+    html: Path
+    notes: list[str]
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
+    """Compare all runs among and below ``folders``; everything is written into ``out``.
+
+    Raises:
+      ValueError: no run can be read; the message says why for each.
+    """
+    runs, notes = _read(folders)
+    arms = group_arms(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_csv(runs, out)
+    write_charts(COMPARISON_CHARTS, arms, out)
+    body, drawings = page.curves(COMPARISON_CHARTS, arms)
+    rows = [
+        [arm.label, len(arm.runs), *(_cell(arm, metric) for metric in _COLUMNS.values()), _expected(arm)]
+        for arm in arms
+    ]
+    headings = ("arm", "seeds", *_COLUMNS, "expected hard success")
+    sections = [
+        page.section("arms", "Arms", page.table(headings, rows) + _differences(arms)),
+        page.section("curves", "Curves", body),
+        page.section("runs", "Runs", _runs_table(runs, out.parent)),
+        page.section("made", "How it was made", made_by(runs)),
+    ]
+    lead = "<p>Means over seeds \u00b1 95 % t-interval; no interval for one seed. Bands are the same intervals.</p>"
+    lead += "".join(f'<p class="note">{page.text(note)}</p>' for note in notes)
+    links = {"arms": "arms", "curves": "curves", "runs": "runs", "made": "how it was made"}
+    path = out / "comparison.html"
+    path.write_text(
+        page.page("Comparison: " + " / ".join(a.label for a in arms), lead, sections, drawings, links), encoding="utf-8"
+    )
+    return Comparison(arms, path, notes)
+
+
+def print_comparison(comparison: Comparison, *, next_command: str) -> None:
+    """One boxed table, an arm a row, then where the page is and what to type next."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    table = Table(
+        title="Means over seeds \u00b1 95 % t-interval", box=box.ROUNDED, title_justify="left", title_style="bold"
+    )
+    table.add_column("arm (seeds)")
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in comparison.arms:
+        # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
+        cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
+        table.add_row(f"{arm.label} ({len(arm.runs)})", *cells)
+    console.print(table)
+    for note in comparison.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_pointers(console, report=comparison.html, next_command=next_command)
+
+
+def _read(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    runs, notes = [], []
+    for folder in find_runs(folders):
+        try:
+            runs.append(load_run(folder))
+        except ValueError as error:
+            notes.append(f"left out: {error}")
+    if not runs:
+        raise ValueError("no run can be read: " + "; ".join(notes))
+    arms = group_arms(runs)
+    for run in runs:
+        if not run.finished and not any(run is r for arm in arms for r in arm.runs):
+            notes.append(
+                f"not in the means: {run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}"
+            )
+        elif not run.finished:
+            notes.append(
+                f"{run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}, as is all of its arm"
+            )
+    return runs, notes
+
+
+def _values(arm: Arm, metric: str) -> list[float]:
+    """An eval metric at the end of each run, or a count of its summary."""
+    if metric in ("steps", "sampled_tokens", "seconds"):
+        return [float(run.summary[metric]) for run in arm.runs]
+    return arm.finals(metric)
+
+
+def _cell(arm: Arm, metric: str, *, interval: bool = True) -> str:
+    values = _values(arm, metric)
+    if not values:
+        return "-"
+    mean, half = t_interval(values)
+    if metric in ("steps", "sampled_tokens", "seconds"):
+        return f"{mean:,.0f}"
+    return f"{mean:.3f} \u00b1 {half:.3f}" if interval and half is not None else f"{mean:.3f}"
+
+
+def _expected(arm: Arm) -> str:
+    pair = next((r.summary["expected"][HEADLINE] for r in arm.runs if HEADLINE in r.summary["expected"]), None)
+    return "-" if pair is None else f"{pair[0]:.3g} \u00b1 {pair[1]:.3g}"
+
+
+def _differences(arms: Sequence[Arm]) -> str:
+    """Hard success of every arm against the first, on the seeds that both have."""
+    rows = []
+    for arm in arms[1:]:
+        ours, theirs = ({r.seed: r.final[HEADLINE] for r in a.runs if HEADLINE in r.final} for a in (arm, arms[0]))
+        seeds = sorted(ours.keys() & theirs.keys())
+        if seeds:
+            first, second = [ours[s] for s in seeds], [theirs[s] for s in seeds]
+            mean, half = t_interval([a - b for a, b in zip(first, second, strict=True)])
+            chance = paired_permutation(first, second, generator=np.random.default_rng(0))
+            spread = "-" if half is None else f"{half:.3f}"
+            rows.append(
+                (
+                    f"{arm.label} minus {arms[0].label}",
+                    len(seeds),
+                    f"{mean:+.3f}",
+                    spread,
+                    f"{chance:.3g}" if len(seeds) > 1 else "-",
+                )
+            )
+    if not rows:
+        return ""
+    headings = ("hard success, same seeds", "pairs", "mean difference", "\u00b1 95 %", "p (paired permutation)")
+    smallest = '<p class="soft">The smallest p that n pairs can give is 2 / 2^n: .25 for 3, .0625 for 5.</p>'
+    return "<p></p>" + page.table(headings, rows) + smallest
+
+
+def _final_names(runs: Sequence[Run]) -> list[str]:
+    return sorted({name for run in runs for name in run.final if name.startswith("eval/")})
+
+
+def _write_csv(runs: Sequence[Run], out: Path) -> None:
+    keys = sorted({k for run in runs for k in overrides_of(run)})
+    finals = _final_names(runs)
+    with open(out / "comparison.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["experiment", "seed", "status", *keys, *finals, "steps", "sampled_tokens", "seconds", "folder"]
+        )
+        for run in runs:
+            s, overrides = run.summary, overrides_of(run)
+            given, measured = [overrides.get(k, "") for k in keys], [run.final.get(m, "") for m in finals]
+            counts = [s["steps"], s["sampled_tokens"], s["seconds"], place_of(run, out.parent)]
+            writer.writerow([run.name, run.seed, s["status"], *given, *measured, *counts])
+
+
+def _runs_table(runs: Sequence[Run], below: Path) -> str:
+    rows = [
+        [
+            place_of(r, below),
+            r.name,
+            r.seed,
+            r.summary["status"],
+            *(f"{r.final[m]:.3f}" if m in r.final else "-" for m in list(_COLUMNS.values())[:4]),
+            f"{r.summary['steps']:,}",
+            f"{r.summary['sampled_tokens']:,}",
+            f"{r.summary['seconds']:.0f}",
+        ]
+        for r in runs
+    ]
+    return page.table(("folder", "experiment", "seed", "status", *_COLUMNS), rows)

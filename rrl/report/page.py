@@ -1,0 +1,161 @@
+"""One self-contained HTML file: text, tables and curves, nothing from the network.
+
+Curves are drawn in the browser by uPlot, whose source is inlined; histograms are inline SVG. The
+page follows the reader's light or dark setting and fits a telephone's 390 pixels.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from rrl.report.arms import Arm, mean_curve
+from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, has_any
+from rrl.report.plots import histogram_svg
+
+_MOST_POINTS = 400  # of a curve on the page
+
+
+def text(value: object) -> str:
+    """``value`` as HTML text."""
+    return html.escape(str(value))
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], *, identity: str = "", text_columns: Sequence[int] = ()
+) -> str:
+    """An HTML table that scrolls sideways on its own. A cell that is a ``Markup`` is taken as it stands."""
+
+    def cell(column: int, value: object) -> str:
+        shown = value.html if isinstance(value, Markup) else text(value)
+        return f'<td class="text">{shown}</td>' if column in text_columns else f"<td>{shown}</td>"
+
+    head = "".join(f"<th{' class=left' if i in text_columns else ''}>{text(h)}</th>" for i, h in enumerate(headings))
+    body = "\n".join("<tr>" + "".join(cell(i, v) for i, v in enumerate(row)) + "</tr>" for row in rows)
+    name = f' id="{text(identity)}"' if identity else ""
+    whole = f'<table class="data"{name}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
+    return f'<div class="wide">{whole}</div>'
+
+
+class Markup:
+    """Text that is HTML already."""
+
+    def __init__(self, markup: str) -> None:
+        self.html = markup
+
+
+def facts(pairs: Mapping[str, object]) -> str:
+    """A list of names and values; empty values are left out."""
+    return (
+        "<dl>"
+        + "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in pairs.items() if v not in ("", None))
+        + "</dl>"
+    )
+
+
+def section(identity: str, heading: str, body: str) -> str:
+    """A part of the page that the navigation can name."""
+    return f'<section id="{text(identity)}"><h2>{text(heading)}</h2>\n{body}\n</section>'
+
+
+def curves(charts: Sequence[Chart], arms: Sequence[Arm]) -> tuple[str, list[dict[str, Any]]]:
+    """(HTML with a place for each chart and the histograms, what ``page`` must be given to draw them)."""
+    cards: list[str] = []
+    drawings: list[dict[str, Any]] = []
+    missing: list[str] = []
+    for chart in charts:
+        if not has_any(chart, arms):
+            missing.append(f"{chart.title} (no {' or '.join(line.metric for line in chart.lines)})")
+            continue
+        panels = [(f": {arm.label}", [arm]) for arm in arms] if chart.shade and len(arms) > 1 else [("", list(arms))]
+        for suffix, members in panels:
+            for axis in chart.axes:
+                drawing = _drawing(chart, members, axis, f"plot{len(drawings)}")
+                if drawing["series"]:
+                    drawings.append(drawing)
+                    place = f'<div class="plot" id="{drawing["id"]}"></div>'
+                    cards.append(f'<div class="card"><h3>{text(chart.title + suffix)}</h3>{place}</div>')
+    cards += [f'<div class="card">{svg}</div>' for svg in (histogram_svg(h, arms) for h in HISTOGRAMS) if svg]
+    note = f'<p class="soft">Not drawn: {text("; ".join(missing))}.</p>' if missing else ""
+    return f'<div class="grid">{"".join(cards)}</div>{note}', drawings
+
+
+def page(
+    title: str, lead: str, sections: Sequence[str], drawings: Sequence[dict[str, Any]], links: Mapping[str, str]
+) -> str:
+    """The whole file. lead: HTML under the title.  links: section id -> text of the navigation."""
+    navigation = " ".join(f'<a href="#{text(i)}">{text(name)}</a>' for i, name in links.items())
+    # "</" would end a script element inside JSON text.
+    data = json.dumps(list(drawings), allow_nan=False).replace("</", "<\\/")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{text(title)}</title><link rel="icon" href="data:,">
+<style>{_asset("uPlot.min.css")}
+{_asset("page.css")}</style></head><body>
+<header><h1>{text(title)}</h1>{lead}<nav>{navigation}</nav></header>
+<main>
+{chr(10).join(sections)}
+</main>
+<script type="application/json" id="charts">{data}</script>
+<script type="application/json" id="palette">{json.dumps(PALETTE)}</script>
+<script>{_asset("uPlot.iife.min.js")}</script>
+<script>{_asset("page.js")}</script>
+</body></html>
+"""
+
+
+def _asset(name: str) -> str:
+    return (files("rrl.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dict[str, Any]:
+    """Curves as plain lists. One arm: colours are metrics; several: colours are arms, dashes metrics."""
+    series: list[dict[str, Any]] = []
+    bands: list[dict[str, Any]] = []
+    means: dict[int, int] = {}
+
+    def add(x: np.ndarray, y: np.ndarray, *, label: str, ink: int, dash: bool, width: float, alpha: float) -> int:
+        keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).astype(int))
+        series.append(
+            {
+                "label": label,
+                "colour": ink,
+                "dash": dash,
+                "width": width,
+                "alpha": alpha,
+                "x": [float(v) for v in x[keep]],
+                "y": [float(f"{v:.5g}") for v in y[keep]],
+            }
+        )
+        return len(series) - 1
+
+    for number, arm in enumerate(arms):
+        for inner, line in enumerate(chart.lines):
+            curve = mean_curve(arm, line.metric, axis, chart.smooth)
+            if curve is None:
+                continue
+            x, mean, half = curve
+            ink = number if len(arms) > 1 else inner
+            label = (
+                line.label if len(arms) == 1 else arm.label if len(chart.lines) == 1 else f"{arm.label}, {line.label}"
+            )
+            if half is not None:
+                upper = add(x, mean + half, label="", ink=ink, dash=False, width=0, alpha=0)
+                lower = add(x, mean - half, label="", ink=ink, dash=False, width=0, alpha=0)
+                bands.append({"upper": upper, "lower": lower, "colour": ink, "alpha": 0.13})
+            means[inner] = add(x, mean, label=label, ink=ink, dash=line.dashed, width=2, alpha=1)
+    if chart.shade and len(arms) == 1 and {0, 1} <= means.keys():
+        bands.append({"upper": means[0], "lower": means[1], "colour": 4, "alpha": 0.2})
+    return {
+        "id": identity,
+        "x": AXIS_LABEL[axis],
+        "y": chart.y,
+        "unit": chart.unit_range,
+        "series": series,
+        "bands": bands,
+    }

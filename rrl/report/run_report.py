@@ -1,0 +1,112 @@
+"""The report of one run: <run>/report.html and <run>/plots/*.png, rebuilt from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rrl.report import page
+from rrl.report.arms import Arm
+from rrl.report.charts import RUN_CHARTS
+from rrl.report.load import Run, load_run
+from rrl.report.plots import write_charts
+from rrl.report.summary import summary_rows
+
+_MOST_PREFIXES = 300
+# Column of tables/prefixes.jsonl -> heading; a column that is not there is not shown.
+_PREFIX_COLUMNS = {
+    "problem": "problem",
+    "text": "prefix",
+    "value": "P(solved)",
+    "uses": "uses",
+    "wins": "wins",
+    "age_steps": "age (steps)",
+    "depth_frac": "depth (t/T)",
+    "origin": "cut from",
+    "status": "status",
+}
+
+
+def write_run_report(folder: Path) -> Run:
+    """Write plots and report.html of one run folder; returns the run. Raises as ``load_run``."""
+    run = load_run(folder)
+    arm = Arm(label=run.name, runs=(run,))
+    write_charts(RUN_CHARTS, [arm], folder / "plots")
+    body, drawings = page.curves(RUN_CHARTS, [arm])
+    sections = [
+        page.section("summary", "Measured and expected", _summary(run)),
+        page.section("curves", "Curves", body),
+        page.section("stored", "Stored prefixes", _prefixes(run.prefixes)),
+        page.section("made", "How it was made", made_by([run]) + _config(run)),
+    ]
+    links = {"summary": "numbers", "curves": "curves", "stored": "stored prefixes", "made": "how it was made"}
+    whole = page.page(f"{run.name}, seed {run.seed}", _lead(run), sections, drawings, links)
+    (folder / "report.html").write_text(whole, encoding="utf-8")
+    return run
+
+
+def made_by(runs: Sequence[Run]) -> str:
+    """Command lines, commit, versions, seeds and devices of runs, each distinct value once."""
+
+    def distinct(key: str) -> str:
+        return "; ".join(dict.fromkeys(str(r.summary[key]) for r in runs if r.summary[key]))
+
+    versions: dict[str, Any] = {}
+    for run in runs:
+        versions |= run.summary["versions"]
+    return page.facts(
+        {
+            "command": distinct("command"),
+            "commit": distinct("commit"),
+            "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+            "seeds": ", ".join(str(s) for s in sorted({r.seed for r in runs})),
+            "device": distinct("device"),
+        }
+    )
+
+
+def _lead(run: Run) -> str:
+    s = run.summary
+    line = f"{s['status']} after {s['steps']:,} steps, {s['sampled_tokens']:,} sampled tokens, {s['seconds']:.0f} s."
+    return f"<p>{page.text(line)}</p>" + "".join(f'<p class="note">{page.text(note)}</p>' for note in run.notes)
+
+
+def _summary(run: Run) -> str:
+    rows = [
+        (
+            r.metric,
+            r.measured_text,
+            r.expected_text,
+            page.Markup(f'<span class="{r.verdict.split()[-1]}">{r.verdict}</span>' if r.verdict else "-"),
+        )
+        for r in summary_rows(run.final, run.summary["expected"])
+    ]
+    return page.table(("metric", "measured", "expected", "verdict"), rows)
+
+
+def _prefixes(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return '<p class="soft">- (this run stored no prefixes, or wrote no tables/prefixes.jsonl)</p>'
+    names = [n for n in _PREFIX_COLUMNS if any(n in row for row in rows)]
+    shown = sorted(rows, key=lambda r: (-r.get("wins", 0), -r.get("value", 0.0)))[:_MOST_PREFIXES]
+    cells = [[_spell(row.get(n)) for n in names] for row in shown]
+    texts = [names.index("text")] if "text" in names else []
+    lead = f"{len(rows):,} stored, most wins first" + (
+        f"; the first {len(shown):,} are shown." if len(shown) < len(rows) else "."
+    )
+    search = '<input type="search" id="search" placeholder="show rows that contain ..." aria-label="filter rows">'
+    headings = [_PREFIX_COLUMNS[n] for n in names]
+    return f"<p>{page.text(lead)}</p>{search}" + page.table(headings, cells, identity="prefixes", text_columns=texts)
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "-" if value is None else str(value)
+
+
+def _config(run: Run) -> str:
+    if not run.config:
+        return '<p class="soft">- (no config.yaml in the folder)</p>'
+    return f"<details><summary>config.yaml, as resolved</summary><pre>{page.text(run.config)}</pre></details>"

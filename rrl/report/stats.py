@@ -1,0 +1,88 @@
+"""Statistics over seeds, small and without dependencies beyond numpy and scipy.
+
+t-intervals for means of a few seeds; the interquartile mean with a stratified bootstrap for several
+tasks (Agarwal et al. 2021, arXiv:2108.13264); a paired permutation test for two arms on equal seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+_EXACT_UP_TO = 14  # pairs: 2^14 sign patterns are still one small array
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float | None]:
+    """Mean and half width of its t-interval: t_{(1 + level) / 2, n - 1} * s / sqrt(n).
+
+    Args:
+      values: one number a seed; at least one.
+      level: of confidence, in (0, 1).
+    Returns:
+      (mean, half width); the half width is None for one value: a single seed has no interval.
+    Raises:
+      ValueError: no values.
+    """
+    if not len(values):
+        raise ValueError("t_interval needs at least one value")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, None
+    quantile = float(stats.t.ppf((1.0 + level) / 2.0, len(values) - 1))
+    return mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def iqm(values: Sequence[float]) -> float:
+    """Interquartile mean: the mean without the lowest and the highest quarter. 1..8 -> 4.5."""
+    return float(stats.trim_mean(np.ravel(values), 0.25))
+
+
+def bootstrap_iqm(
+    scores: np.ndarray, *, generator: np.random.Generator, repetitions: int = 10_000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """IQM over all runs and tasks, with a percentile interval from resampling seeds within each task.
+
+    Args:
+      scores: [seeds, tasks].
+      generator: source of the resampling.
+      repetitions: bootstrap samples.
+      level: of confidence, in (0, 1).
+    Returns:
+      (iqm, low, high).
+    """
+    seeds, tasks = scores.shape
+    index = generator.integers(0, seeds, size=(repetitions, seeds, tasks))
+    resampled = scores[index, np.arange(tasks)].reshape(repetitions, -1)
+    samples = stats.trim_mean(resampled, 0.25, axis=1)
+    low, high = np.quantile(samples, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return iqm(scores.ravel().tolist()), float(low), float(high)
+
+
+def paired_permutation(
+    first: Sequence[float], second: Sequence[float], *, generator: np.random.Generator, repetitions: int = 100_000
+) -> float:
+    """Two-sided p-value that the mean difference of pairs is 0, by flipping the signs of differences.
+
+    Exact up to 14 pairs: three pairs with equal differences give 2 / 2^3 = .25, five give 2 / 2^5.
+    Args:
+      first, second: one number a seed, in the same order.
+      generator: source of random signs beyond 14 pairs.
+      repetitions: random sign patterns beyond 14 pairs.
+    Raises:
+      ValueError: unequal lengths or no pairs.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"paired_permutation got {len(first)} and {len(second)} numbers; expected equal, at least one")
+    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    if len(difference) <= _EXACT_UP_TO:
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(difference))))
+        extra = 0  # the observed pattern is one of them
+    else:
+        signs = generator.choice((-1.0, 1.0), size=(repetitions, len(difference)))
+        extra = 1  # count the observed pattern, so that p is never 0 (Phipson and Smyth 2010)
+    as_large = int(np.sum(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12))
+    return (as_large + extra) / (len(signs) + extra)

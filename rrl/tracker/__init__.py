@@ -1,0 +1,1 @@
+"""What a run writes down while it trains: jsonl always, console, wandb, tensorboard; one backend a file."""

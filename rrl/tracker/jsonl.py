@@ -1,0 +1,109 @@
+"""The source of truth: one JSON object a record in ``metrics.jsonl``, flushed every line.
+
+Reports read this file and nothing else. A resumed run cuts it back to its checkpoint, so a file
+never tells a step twice; a torn last line of a killed run is cut as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rrl.records import Progress
+from rrl.types import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Jsonl:
+    """Writes ``<output_dir>/metrics.jsonl`` and ``<output_dir>/tables/<name>.jsonl``.
+
+    Args:
+      output_dir: the run's folder.
+      max_table_rows: rows a table keeps, the first ones given; >= 1.
+    Raises:
+      ValueError: max_table_rows below 1.
+    """
+
+    def __init__(self, *, output_dir: Path, max_table_rows: int) -> None:
+        if max_table_rows < 1:
+            raise ValueError(f"tracker.jsonl.max_table_rows is {max_table_rows}; expected >= 1")
+        self._folder = output_dir
+        self._max_table_rows = max_table_rows
+        self._file: TextIO | None = None
+        self._resumed = False
+        self._shortened: set[str] = set()
+
+    def log(self, progress: Progress, metrics: Metrics) -> None:
+        """Append one line: where the run stands, then the metrics by name."""
+        where = {"progress/step": progress.step, "progress/sampled_tokens": progress.sampled_tokens}
+        file = self._open()
+        file.write(json.dumps({**where, **metrics}, allow_nan=False) + "\n")
+        file.flush()
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace the table ``name``; written beside and renamed, so a reader never sees half of one."""
+        if len(rows) > self._max_table_rows and name not in self._shortened:
+            self._shortened.add(name)
+            log.warning(
+                "table %s has %d rows; the first %d are kept (tracker.jsonl.max_table_rows; said once)",
+                name,
+                len(rows),
+                self._max_table_rows,
+            )
+        path = self._folder / "tables" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".tmp")
+        beside.write_text("".join(json.dumps(row) + "\n" for row in rows[: self._max_table_rows]))
+        os.replace(beside, path)
+
+    def artifact(self, path: Path) -> None:
+        """Nothing to do: artifacts already stand in the run's folder."""
+
+    def resume_at(self, step: int) -> None:
+        """Cut the file after the record of ``step``, which the checkpoint has already seen."""
+        self._resumed = True
+        path = self._folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        kept = [line for line in path.read_text().splitlines() if _step_of(line, otherwise=step + 1) <= step]
+        beside = path.with_suffix(".tmp")
+        beside.write_text("".join(line + "\n" for line in kept))
+        os.replace(beside, path)
+
+    def close(self, status: str) -> None:  # noqa: ARG002  (the summary holds the status)
+        """Close the file; every line is on disk already."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> TextIO:
+        if self._file is None:
+            path = self._folder / "metrics.jsonl"
+            if not self._resumed and path.is_file() and path.stat().st_size:
+                _set_aside(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (open for the whole run)
+            self._resumed = True  # whoever opens it again within this run appends
+        return self._file
+
+
+def _step_of(line: str, otherwise: int) -> int:
+    """The step of a record; ``otherwise`` for a line that a kill tore apart."""
+    try:
+        return int(json.loads(line)["progress/step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return otherwise
+
+
+def _set_aside(path: Path) -> None:
+    """A new run in the folder of an old one: its lines must not mix with ours, nor be lost."""
+    number = 1
+    while (old := path.with_name(f"metrics.old{number}.jsonl")).exists():
+        number += 1
+    path.rename(old)
+    log.warning("%s belonged to an earlier run; it is now %s", path, old.name)
