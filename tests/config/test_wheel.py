@@ -1,0 +1,51 @@
+"""The built wheel holds what the tree holds: every YAML, every package, the licence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    # A copy of what git would ship: setuptools leaves build/ behind, and a stale build/ would hide a missing file.
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+@pytest.mark.slow
+def test_the_wheel_has_every_yaml_of_the_tree_with_the_same_content(wheel: zipfile.ZipFile) -> None:
+    tree = {f"rrl/conf/{p.relative_to(ROOT / 'conf').as_posix()}": p.read_bytes() for p in (ROOT / "conf").rglob("*.yaml")}
+    shipped = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".yaml")}
+    assert shipped == tree
+
+
+@pytest.mark.slow
+def test_the_wheel_has_every_module_and_asset_of_the_tree(wheel: zipfile.ZipFile) -> None:
+    rrl = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl").rglob("*.py")}
+    kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels" / "rrl_kernels").rglob("*.py")}
+    assets = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl" / "report").glob("assets/*")}
+    assert rrl | kernels | assets <= set(wheel.namelist())
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_the_commands_and_carries_the_licence(wheel: zipfile.ZipFile) -> None:
+    names = {Path(n).name: n for n in wheel.namelist() if ".dist-info/" in n}
+    assert "rrl-train = rrl.train:main" in wheel.read(names["entry_points.txt"]).decode()
+    assert wheel.read(names["LICENSE"]) == (ROOT / "LICENSE").read_bytes()
