@@ -39,15 +39,17 @@ class LogprobEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, None, None]:
         logits, targets, entropy = ctx.saved_tensors
         grad_logprob, grad_entropy = (None if g is None else g / ctx.temperature for g in grad_outputs)
+        if grad_logprob is None and grad_entropy is None:
+            return None, None, None
         grad = torch.empty_like(logits)
         for rows in _chunks(logits):
             log_p = _log_softmax(logits[rows], ctx.temperature)
             part = torch.exp(log_p, out=grad[rows])
             if grad_entropy is None:
-                assert grad_logprob is not None, "autograd calls backward with at least one gradient"
+                assert grad_logprob is not None
                 part.mul_(grad_logprob[rows, None]).neg_()
             else:
                 slope = log_p.clamp_(min=torch.finfo(log_p.dtype).min).add_(entropy[rows, None])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jaxtyping import Float, Int64
-from rrl_kernels import api
 from torch import Tensor
+
+from rrl_kernels import api
 
 
 def logprob_entropy(

@@ -143,10 +143,11 @@ class CausalLM:
     def _score(self, hidden: Tensor, actions: Tensor) -> tuple[Float[Tensor, "A"], Float[Tensor, "A"]]:
         if len(actions) <= self._actions_per_chunk:
             return self._score_chunk(hidden, actions)
-        pairs = zip(hidden.split(self._actions_per_chunk), actions.split(self._actions_per_chunk), strict=True)
+        chunks = (torch.split(x, self._actions_per_chunk) for x in (hidden, actions))
         parts = [
-            checkpoint(self._score_chunk, h, a, use_reentrant=False) if torch.is_grad_enabled() else self._score_chunk(h, a)
-            for h, a in pairs
+            checkpoint(self._score_chunk, *chunk, use_reentrant=False)
+            if torch.is_grad_enabled() else self._score_chunk(*chunk)
+            for chunk in zip(*chunks, strict=True)
         ]
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 

@@ -64,18 +64,19 @@ class HFBackbone:
         if device not in ("cpu", "cuda", "auto"):
             raise ValueError(f"policy.backbone.device is {device!r}; expected cpu, cuda or auto")
         place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        model: Any
         model, self.codec = source.load()
-        self.module: nn.Module = model.to(place)
+        self.module: Any = model.to(place)
+        self.config: Any = model.config
         self._source = source
-        self._config: Any = model.config
-        self.width = int(self.output.weight.shape[1])  # type: ignore[union-attr,arg-type]
-        self.vocab_size = int(self.output.weight.shape[0])  # type: ignore[union-attr,arg-type]
-        self.max_positions = int(self._config.max_position_embeddings)
-        self.fingerprint = f"hf {source.fingerprint} {self._config.to_json_string()}"
+        self.vocab_size, self.width = (int(n) for n in self.module.get_output_embeddings().weight.shape)
+        self.max_positions = int(self.config.max_position_embeddings)
+        self.fingerprint = f"hf {source.fingerprint} {self.config.to_json_string()}"
         self._body = HFBody(self.decoder)
         if task.vocab_size > self.vocab_size:
             raise ValueError(
-                f"task {task.name!r} has {task.vocab_size} tokens, the model {self.vocab_size}; choose another policy or task"
+                f"task {task.name!r} has {task.vocab_size} tokens, the model {self.vocab_size}; "
+                "choose another policy or task"
             )
         if gradient_checkpointing:
             _checkpointing(self.module)
@@ -84,32 +85,27 @@ class HFBackbone:
     @property
     def decoder(self) -> nn.Module:
         """The base model: token ids in, hidden states out."""
-        return self.module.base_model  # type: ignore[return-value]
-
-    @property
-    def output(self) -> nn.Module:
-        """The output embedding."""
-        return self.module.get_output_embeddings()  # type: ignore[operator,no-any-return]
+        return self.module.base_model  # type: ignore[no-any-return]
 
     @property
     def body(self) -> HFBody:
         return self._body
 
     def head(self, hidden: Tensor) -> Tensor:
-        return self.output(hidden)  # type: ignore[no-any-return]
+        return self.module.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> HFBody:
-        num_layers = check_new_body(init, num_layers, int(self._config.num_hidden_layers))
+        num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
         device = next(self.module.parameters()).device
         if init == "scratch":
             return HFBody(self._source.scratch(self.decoder, num_layers=num_layers, seed=seed).to(device))
         decoder = copy.deepcopy(self.decoder)
-        if num_layers < int(self._config.num_hidden_layers):
+        if num_layers < int(self.config.num_hidden_layers):
             layers = getattr(decoder, "layers", None)
             if not isinstance(layers, nn.ModuleList):
-                raise ValueError(f"{type(decoder).__name__} has no list named layers; use trunk num_layers=0, all of them")
+                raise ValueError(f"{type(decoder).__name__} has no list named layers; use trunk num_layers=0 (all)")
             decoder.layers = layers[:num_layers]
-            decoder.config = with_layers(self._config, num_layers)
+            decoder.config = with_layers(self.config, num_layers)
         return HFBody(decoder)
 
     def copy(self) -> HFBackbone:
@@ -126,8 +122,8 @@ class HFBackbone:
         ours = self.head(self.decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
         if not torch.allclose(theirs, ours, rtol=1e-3, atol=1e-3):
             raise ValueError(
-                f"{type(self.module).__name__} changes its logits after the output embedding (soft cap or scale, up to "
-                f"{float((theirs - ours).abs().max()):.3g} apart); expected a model whose logits are head(last hidden state)"
+                f"{type(self.module).__name__} changes its logits after the output embedding (soft cap or scale, up "
+                f"to {float((theirs - ours).abs().max()):.3g}); expected logits = head(last hidden state)"
             )
 
 
@@ -143,7 +139,10 @@ def with_layers(config: Any, num_layers: int) -> Any:
 
 def _checkpointing(module: Any) -> None:
     """transformers recomputes in training mode only, where dropout would break ratio = 1: so dropout goes to 0."""
-    module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if hasattr(module, "activation_checkpointing_enable"):
+        module.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # older transformers, where it has this name only
+        module.gradient_checkpointing_enable({"use_reentrant": False})
     module.train()
     for part in module.modules():
         if isinstance(part, nn.Dropout):

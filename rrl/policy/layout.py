@@ -87,9 +87,8 @@ def action_layout(sequences: Sequences, pad: int) -> Layout:
 def start_layout(starts: Sequence[Start], pad: int) -> Layout:
     """Every start's last context state: the one that predicts its first action."""
     ids, lengths = pad_right([start.context for start in starts], pad)
-    return Layout(
-        ids=ids, positions=torch.arange(ids.shape[1]), lengths=lengths, row=torch.arange(len(starts)), column=lengths - 1
-    )
+    positions, row = torch.arange(ids.shape[1]), torch.arange(len(starts))
+    return Layout(ids=ids, positions=positions, lengths=lengths, row=row, column=lengths - 1)
 
 
 def pad_right(rows: Sequence[Tokens], pad: int) -> tuple[Int64[Tensor, "N C"], Int64[Tensor, "N"]]:

@@ -46,7 +46,7 @@ class HubModel:
 
     def __init__(self, *, model: str, revision: str, dtype: str, attn_implementation: str) -> None:
         if dtype not in ("float32", "bfloat16", "float16", "float64"):
-            raise ValueError(f"policy.backbone.source.dtype is {dtype!r}; expected float32, bfloat16, float16 or float64")
+            raise ValueError(f"policy.backbone.source.dtype is {dtype!r}; expected float{{16,32,64}} or bfloat16")
         self._model, self._revision, self._dtype, self._attention = model, revision, dtype, attn_implementation
 
     @property
@@ -56,7 +56,7 @@ class HubModel:
     def load(self) -> tuple[nn.Module, Codec]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             self._model, revision=self._revision, dtype=getattr(torch, self._dtype), attn_implementation=self._attention
         )
         return model.eval(), TokenizerCodec(AutoTokenizer.from_pretrained(self._model, revision=self._revision))
@@ -64,8 +64,9 @@ class HubModel:
     def scratch(self, decoder: Any, *, num_layers: int, seed: int) -> nn.Module:
         with torch.random.fork_rng():  # transformers draws initial weights from the global generator
             torch.manual_seed(rng.torch_generator(seed, "trunk_init").initial_seed())
-            body: nn.Module = type(decoder)(with_layers(decoder.config, num_layers))
-        return body.to(decoder.dtype).eval()
+            body = type(decoder)(with_layers(decoder.config, num_layers))
+        fresh: nn.Module = body.to(decoder.dtype).eval()
+        return fresh
 
 
 class TinyLlama:
@@ -89,15 +90,17 @@ class TinyLlama:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         shape = self._tiny.shape
+        arguments: dict[str, Any] = {"attn_implementation": "sdpa"}  # read by every config, declared by none
         config = LlamaConfig(
             vocab_size=shape.vocab_size, hidden_size=shape.width, intermediate_size=shape.ff_width,
             num_hidden_layers=shape.num_layers, num_attention_heads=shape.num_heads,
             num_key_value_heads=shape.num_heads, max_position_embeddings=shape.max_positions,
             rms_norm_eps=shape.norm_eps, rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
             tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=self._tiny.codec.pad,
-            attn_implementation="sdpa",
+            **arguments,
         )
-        model = LlamaForCausalLM(config).to(shape.torch_dtype)
+        model: Any = LlamaForCausalLM(config)
+        model = model.to(shape.torch_dtype)
         model.load_state_dict(self._tiny.module.state_dict())
         return model.eval(), self._tiny.codec
 

@@ -61,6 +61,8 @@ class TinyShape:
 
 
 class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps), times a weight per channel."""
+
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape.width, dtype=shape.torch_dtype))
@@ -71,16 +73,19 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
+    """Causal self-attention of rows that all begin in column 0."""
+
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
         self._heads, self._head_size = shape.num_heads, shape.head_size
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (_linear(shape, shape.width, shape.width) for _ in range(4))
+        width = shape.width
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (_linear(shape, width, width) for _ in range(4))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         num, columns, width = x.shape
         # One product instead of three: at these sizes an operation's start costs more than its work.
         weight = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
-        qk, v = F.linear(x, weight).split([2 * width, width], dim=-1)
+        qk, v = torch.split(F.linear(x, weight), [2 * width, width], dim=-1)
         qk = rotate(qk.view(num, columns, 2 * self._heads, self._head_size).transpose(1, 2), cos, sin)
         q, k = qk.chunk(2, dim=1)
         v = v.view(num, columns, self._heads, self._head_size).transpose(1, 2)
@@ -89,6 +94,8 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """SwiGLU: down(silu(gate(x)) * up(x))."""
+
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
         self.gate_proj = _linear(shape, shape.width, shape.ff_width)
@@ -96,10 +103,13 @@ class MLP(nn.Module):
         self.down_proj = _linear(shape, shape.ff_width, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(F.silu(F.linear(x, self.gate_proj.weight)) * F.linear(x, self.up_proj.weight), self.down_proj.weight)
+        gate, up = F.linear(x, self.gate_proj.weight), F.linear(x, self.up_proj.weight)
+        return F.linear(F.silu(gate) * up, self.down_proj.weight)
 
 
 class Layer(nn.Module):
+    """Attention, then MLP, each on the normed stream and added to it."""
+
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
         self.input_layernorm, self.post_attention_layernorm = RMSNorm(shape), RMSNorm(shape)
@@ -107,7 +117,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
 class TinyBody(nn.Module):
@@ -129,7 +139,8 @@ class TinyBody(nn.Module):
     def forward(self, layout: Layout) -> Float[Tensor, "N T d"]:
         if layout.ids.shape[1] > self.shape.max_positions:
             raise ValueError(
-                f"a row has {layout.ids.shape[1]} tokens; expected at most policy.backbone.max_positions = {self.shape.max_positions}"
+                f"a row has {layout.ids.shape[1]} tokens; expected at most policy.backbone.max_positions = "
+                f"{self.shape.max_positions}"
             )
         x = self.embed_tokens(layout.ids)
         cos, sin = self.cos[layout.positions], self.sin[layout.positions]

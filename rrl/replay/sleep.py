@@ -24,10 +24,9 @@ class SleepRule(NamedTuple):
     nap_max: int
 
 
-def asleep(entries: Columns, rows: np.ndarray | int, step: int) -> np.ndarray:
+def asleep(entries: Columns, row: int, step: int) -> bool:
     """A nap of k steps taken at step s covers the draws of steps s + 1 .. s + k."""
-    sleeping: np.ndarray = entries["sleep_until"][rows] >= step
-    return sleeping
+    return bool(entries["sleep_until"][row] >= step)
 
 
 def book_tries(

@@ -142,8 +142,9 @@ class Store:
             ancestors, extensions = relatives(self.shelf, number, prefix.tokens)
             # A converted, sleeping or parked ancestor refuses nothing: else no cut of a replayed attempt is ever
             # admitted and restarts never get deeper.
-            is_open = self.open_places(prefix.born_step) if ancestors else None
-            if is_open is not None and any(is_open[row] for row in unconverted(self.shelf, ancestors)):
+            parked = bool(self.problems.columns["parked"][number])
+            if not parked and any(not asleep(self.shelf.columns, row, prefix.born_step)
+                                  for row in unconverted(self.shelf, ancestors)):
                 return Added("refused_duplicate", 0)
             if not quarantined:
                 subsumed = unconverted(self.shelf, extensions)

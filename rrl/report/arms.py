@@ -55,29 +55,28 @@ def group_arms(runs: Sequence[Run]) -> list[Arm]:
     return arms
 
 
-def smoothed(y: np.ndarray, share: float) -> np.ndarray:
-    """Centred running mean over ``share`` of the points; the window shrinks at both ends.
-    [0, 3, 0, 3], share .75 (3 points) -> [1.5, 1, 2, 1.5]."""
-    reach = int(share * len(y)) // 2
+def smoothed(y: np.ndarray, window: int) -> np.ndarray:
+    """Centred running mean of ``window`` (odd) points, fewer at both ends. [0, 3, 0, 3], 3 -> [1.5, 1, 2, 1.5]."""
+    reach = window // 2
     total = np.concatenate([[0.0], np.cumsum(y)])
     place = np.arange(len(y))
     first, last = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(y))
     return np.asarray((total[last] - total[first]) / (last - first))
 
 
-def curve_of(run: Run, metric: str, axis: str, smooth: float) -> tuple[np.ndarray, np.ndarray]:
-    """(x, y) of one run, as plots show it."""
+def curve_of(run: Run, metric: str, axis: str, smooth: int) -> tuple[np.ndarray, np.ndarray]:
+    """(x, y) of one run, as plots show it; evaluations are few and exact, so they are never smoothed."""
     x, y = run.series(metric, axis)
-    return x, smoothed(y, smooth) if smooth else y
+    return x, y if metric.startswith("eval/") else smoothed(y, smooth)
 
 
 def mean_curve(
-    arm: Arm, metric: str, axis: str, smooth: float
+    arm: Arm, metric: str, axis: str, smooth: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
     """Mean over the arm's runs on a common grid, where all of them have values.
 
     Args:
-      smooth: share of the points that a running mean takes together, 0 = none.
+      smooth: records that a running mean takes together, odd; 1 = none.
     Returns:
       (x, mean, half width of the 95 % t-interval or None for one run); None where no run has it.
     """

@@ -25,17 +25,17 @@ AXIS_LABEL = {STEPS: "policy updates (steps)", TOKENS: "sampled tokens"}
 
 
 class Line(NamedTuple):
-    """One metric of a chart. dashed: drawn dashed where colour tells arms apart."""
+    """One metric of a chart. dash: 0 solid, 1 dashed, 2 dotted; tells metrics apart where colour tells arms apart."""
 
     metric: str
     label: str
-    dashed: bool = False
+    dash: int = 0
 
 
 class Chart(NamedTuple):
     """title says what to look at; y names the axis with its unit; unit_range: the axis is [0, 1].
     shade: fill between the first two lines.  axes: x axes to draw against, one panel each.  smooth:
-    share of the records that a running mean takes together, 0 = none; y says so."""
+    records that a running mean takes together, odd; 1 = none; y says so."""
 
     key: str
     title: str
@@ -44,7 +44,7 @@ class Chart(NamedTuple):
     axes: tuple[str, ...] = (TOKENS,)
     unit_range: bool = False
     shade: bool = False
-    smooth: float = 0.0
+    smooth: int = 1
 
 
 _HEADLINE = Chart(
@@ -54,7 +54,7 @@ _HEADLINE = Chart(
     (
         Line("eval/capability", "capability (hard, right prefix given)"),
         Line("eval/hard_success", "hard success (bare prompt)"),
-        Line("eval/easy_success", "easy success", True),
+        Line("eval/easy_success", "easy success", 1),
     ),
     unit_range=True,
     shade=True,
@@ -78,22 +78,22 @@ _BOTH = (
     Chart(
         "score_by_origin",
         "Score by origin of the start",
-        "mean score (running mean, 5 % of the run)",
-        (Line("rollout/score_fresh", "fresh (bare prompt)"), Line("rollout/score_replayed", "replayed prefix", True)),
+        "mean score (mean of 9 steps)",
+        (Line("rollout/score_fresh", "fresh (bare prompt)"), Line("rollout/score_replayed", "replayed prefix", 1)),
         (STEPS, TOKENS),
-        smooth=0.05,
+        smooth=9,
     ),
     Chart(
         "entropy",
         "Exploration left: token entropy",
         "entropy (nats a token)",
-        (Line("rollout/entropy_nats_fresh", "fresh"), Line("rollout/entropy_nats_replayed", "replayed", True)),
+        (Line("rollout/entropy_nats_fresh", "fresh"), Line("rollout/entropy_nats_replayed", "replayed", 1)),
     ),
     Chart(
         "replay_fraction",
         "Share of the batch that starts from a stored prefix",
         "share of starts",
-        (Line("replay/fraction", "replayed share"), Line("replay/conversion", "replayed starts that are solved", True)),
+        (Line("replay/fraction", "replayed share"), Line("replay/conversion", "replayed starts that are solved", 1)),
         unit_range=True,
     ),
     Chart(
@@ -102,19 +102,20 @@ _BOTH = (
         "problems",
         (
             Line("explore/hard_coverage_bare", "from the bare prompt"),
-            Line("explore/hard_coverage_replayed", "from a replayed prefix", True),
+            Line("explore/hard_coverage_replayed", "from a replayed prefix", 1),
         ),
     ),
     Chart(
         "critic_auc",
         "Can the critic tell good states from bad? (0.5 = chance)",
-        "AUC of P(solved)",
+        "AUC of P(solved) (mean of 9 steps)",
         (
-            Line("eval/right_key_auc", "right prefix against stored wrong ones"),
-            Line("value/auc_fresh", "fresh starts", True),
-            Line("value/auc_replayed", "replayed starts", True),
+            Line("eval/right_key_auc", "right prefix against wrong ones"),
+            Line("value/auc_fresh", "fresh starts", 1),
+            Line("value/auc_replayed", "replayed starts", 2),
         ),
         unit_range=True,
+        smooth=9,
     ),
 )
 RUN_CHARTS = (_HEADLINE, *_BOTH)

@@ -119,7 +119,7 @@ def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dic
     bands: list[dict[str, Any]] = []
     means: dict[int, int] = {}
 
-    def add(x: np.ndarray, y: np.ndarray, *, label: str, ink: int, dash: bool, width: float, alpha: float) -> int:
+    def add(x: np.ndarray, y: np.ndarray, *, label: str, ink: int, dash: int, width: float, alpha: float) -> int:
         keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).astype(int))
         series.append(
             {
@@ -145,10 +145,10 @@ def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dic
                 line.label if len(arms) == 1 else arm.label if len(chart.lines) == 1 else f"{arm.label}, {line.label}"
             )
             if half is not None:
-                upper = add(x, mean + half, label="", ink=ink, dash=False, width=0, alpha=0)
-                lower = add(x, mean - half, label="", ink=ink, dash=False, width=0, alpha=0)
+                upper = add(x, mean + half, label="", ink=ink, dash=0, width=0, alpha=0)
+                lower = add(x, mean - half, label="", ink=ink, dash=0, width=0, alpha=0)
                 bands.append({"upper": upper, "lower": lower, "colour": ink, "alpha": 0.13})
-            means[inner] = add(x, mean, label=label, ink=ink, dash=line.dashed, width=2, alpha=1)
+            means[inner] = add(x, mean, label=label, ink=ink, dash=line.dash, width=2, alpha=1)
     if chart.shade and len(arms) == 1 and {0, 1} <= means.keys():
         bands.append({"upper": means[0], "lower": means[1], "colour": 4, "alpha": 0.2})
     return {

@@ -36,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "svg.hashsalt": "rrl",
 }
+_DASH = ("-", "--", ":")  # by Line.dash
 _INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
 
 
@@ -102,8 +103,8 @@ def _headline(chart: Chart, arms: Sequence[Arm]) -> Figure:
             if curve is None:
                 continue
             x, mean, half = curve
-            ax.plot(x, mean, color=colour(number), lw=2, ls="--" if line.dashed else "-", label=line.label)
-            if half is not None and not line.dashed:
+            ax.plot(x, mean, color=colour(number), lw=2, ls=_DASH[line.dash], label=line.label)
+            if half is not None and not line.dash:
                 ax.fill_between(
                     x, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1), color=colour(number), alpha=0.15, lw=0
                 )
@@ -137,7 +138,7 @@ def _panels(chart: Chart, arms: Sequence[Arm]) -> Figure:
         for number, arm in enumerate(arms):
             for inner, line in enumerate(chart.lines):
                 ink = colour(number if len(arms) > 1 else inner)
-                bands += _draw(ax, arm, line.metric, axis, ink, "--" if line.dashed else "-", chart.smooth)
+                bands += _draw(ax, arm, line.metric, axis, ink, _DASH[line.dash], chart.smooth)
         limits = ax.get_ylim()  # two seeds have intervals of many deviations: lines set the scale, not bands
         for x, low, high, ink in bands:
             ax.fill_between(x, low, high, color=ink, alpha=0.15, lw=0)
@@ -148,7 +149,7 @@ def _panels(chart: Chart, arms: Sequence[Arm]) -> Figure:
     return figure
 
 
-def _draw(ax: Axes, arm: Arm, metric: str, axis: str, ink: str, style: str, smooth: float) -> list[_Band]:
+def _draw(ax: Axes, arm: Arm, metric: str, axis: str, ink: str, style: str, smooth: int) -> list[_Band]:
     """Draw the mean and, for several seeds, each of them; returns the interval's band."""
     curve = mean_curve(arm, metric, axis, smooth)
     if curve is None:
@@ -172,10 +173,10 @@ def _legend(chart: Chart, arms: Sequence[Arm]) -> list[Line2D]:
             for i, line in enumerate(chart.lines)
             if any(len(r.series(line.metric, TOKENS)[0]) for r in arms[0].runs)
         ]
-        return [handle(colour(i), "--" if line.dashed else "-", line.label) for i, line in drawn]
+        return [handle(colour(i), _DASH[line.dash], line.label) for i, line in drawn]
     handles = [handle(colour(i), "-", f"{arm.label} ({len(arm.runs)})") for i, arm in enumerate(arms)]
     if len(chart.lines) > 1:
-        handles += [handle("#555555", "--" if line.dashed else "-", line.label) for line in chart.lines]
+        handles += [handle("#555555", _DASH[line.dash], line.label) for line in chart.lines]
     return handles
 
 

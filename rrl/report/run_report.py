@@ -102,7 +102,7 @@ def _prefixes(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _spell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.3f}"
     return "-" if value is None else str(value)
 
 

@@ -64,8 +64,9 @@ class Console:
 
     def log(self, progress: Progress, metrics: Metrics) -> None:
         """Redraw. Evaluations stand until the next one; everything else is of this step."""
-        evaluated = {k: v for k, v in self._now.items() if k.startswith("eval/")}
-        self._now = evaluated | metrics
+        if progress.step != self._step:
+            self._now = {k: v for k, v in self._now.items() if k.startswith("eval/")}
+        self._now = self._now | metrics
         self._first = metrics | self._first
         self._step, self._tokens = progress.step, progress.sampled_tokens
         if self._in_place:

@@ -47,11 +47,11 @@ class SFT:
         final_lr_frac: float, betas: tuple[float, ...], eps: float, cache_dir: str,
     ) -> None:
         if steps < 1 or batch < 1:
-            raise ValueError(f"warm_start.steps is {steps} and batch {batch}; expected >= 1; use warm_start=none to skip it")
+            raise ValueError(f"warm_start has steps {steps}, batch {batch}; expected >= 1; warm_start=none skips it")
         if not (lr > 0.0 and eps > 0.0 and 0.0 <= final_lr_frac <= 1.0 and warm_up_steps >= 0 and len(betas) == 2):
             raise ValueError(
-                f"warm_start has lr {lr}, eps {eps}, final_lr_frac {final_lr_frac}, warm_up_steps {warm_up_steps}, betas "
-                f"{betas}; expected lr and eps > 0, final_lr_frac in [0, 1], warm_up_steps >= 0, two betas"
+                f"warm_start has lr {lr}, eps {eps}, final_lr_frac {final_lr_frac}, warm_up_steps {warm_up_steps}, "
+                f"betas {betas}; expected lr and eps > 0, final_lr_frac in [0, 1], warm_up_steps >= 0, two betas"
             )
         self._recipe = {
             "seed": seed, "steps": steps, "batch": batch, "lr": lr, "warm_up_steps": warm_up_steps,

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.config.tree import ROOT
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from importlinter.cli import lint_imports_command; sys.argv[1:] = ['--no-cache']; lint_imports_command()"
+    code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
     paths = os.pathsep.join([str(folder), str(folder / "kernels")])
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.config.tree import ROOT, files
+
 CONF = ROOT / "conf"
 SOURCES = sorted((ROOT / "rrl").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels" / "rrl_kernels").rglob("*.py"))
@@ -24,8 +25,9 @@ LONGEST = 250
 
 # Whole configs and Hydra's own groups: they choose options and are none themselves.
 NOT_OPTIONS = {"experiment", "setting", "run", "hydra", "report"}
-OPTIONS = sorted(p for p in CONF.rglob("*.yaml") if p.parent != CONF and p.relative_to(CONF).parts[0] not in NOT_OPTIONS)
-DOCUMENTED_ROOMS = ("replay", "value", "objective", "task")
+OPTIONS = sorted(p for p in CONF.glob("*/**/*.yaml") if p.relative_to(CONF).parts[0] not in NOT_OPTIONS)
+DOCUMENTED_ROOMS = {"replay", "value", "objective", "task"}
+DOCUMENTED = [p for p in OPTIONS if p.relative_to(CONF).parts[0] in DOCUMENTED_ROOMS and p.stem != "default"]
 
 
 def name_of(path: Path) -> str:
@@ -74,7 +76,7 @@ def test_instantiate_is_called_once_in_build() -> None:
 
 
 def test_rrl_train_starts_without_torch() -> None:
-    code = "import sys, rrl.train; print([m for m in ('torch', 'transformers', 'wandb', 'matplotlib') if m in sys.modules])"
+    code = "import sys, rrl.train; print(sorted({'torch', 'transformers', 'wandb', 'matplotlib'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"   # --help, --cfg job and completion stay under a second
 
@@ -111,7 +113,8 @@ def test_masks_and_padding_are_made_in_policy_layout_only() -> None:
         for line, identifier in identifiers_bound_in(tree_of(p))
         if words_of(identifier) & MASK_WORDS
     ]
-    assert not found, "name what the rows are (replayed, solved, open), or move it to rrl/policy/layout.py:\n" + "\n".join(found)
+    advice = "name what the rows are (replayed, solved, open), or move it to rrl/policy/layout.py:"
+    assert not found, "\n".join([advice, *found])
 
 
 # ------------------------------------------------------------------------------------------ options
@@ -129,6 +132,19 @@ def nodes_of(content: Any) -> Iterator[dict[str, Any]]:
             yield from nodes_of(child)
 
 
+def class_of(node: dict[str, Any]) -> type:
+    room, name = node["_target_"].rsplit(".", 1)
+    cls: type = getattr(importlib.import_module(room), name)
+    return cls
+
+
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """The constructor's parameters; a class without a constructor of its own has none."""
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    return dict(inspect.signature(cls).parameters)
+
+
 def parts_of(path: Path) -> set[str]:
     """Sub-groups of an option's group, which composition hands in: replay/default gets store, cut, ..."""
     return {child.name for child in path.parent.iterdir() if child.is_dir()}
@@ -141,27 +157,22 @@ def test_an_option_is_a_target_with_all_its_arguments(path: Path) -> None:
     nodes = list(nodes_of(yaml.safe_load(path.read_text())))
     assert nodes, "an option file is _target_ plus every argument"
     for node in nodes:
-        room, cls_name = node["_target_"].rsplit(".", 1)
-        cls = getattr(importlib.import_module(room), cls_name)
-        wanted = {n: p for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
+        wanted = parameters_of(class_of(node))
         given = {key for key in node if key not in ("_target_", "defaults")}
-        assert given <= wanted.keys(), f"{cls_name} does not take {sorted(given - wanted.keys())}"
+        assert given <= wanted.keys(), f"{node['_target_']} does not take {sorted(given - wanted.keys())}"
         left = wanted.keys() - given - set(RUNTIME) - parts_of(path)
-        assert not left, f"{cls_name} also needs {sorted(left)}, which is neither in the YAML nor a runtime object"
+        assert not left, f"{node['_target_']} also needs {sorted(left)}: not in the YAML, no runtime object"
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=name_of)
 def test_a_constructor_takes_keywords_without_defaults(path: Path) -> None:
     # A number lives in one YAML: a default in Python would be a second home.
     for node in nodes_of(yaml.safe_load(path.read_text())):
-        room, cls_name = node["_target_"].rsplit(".", 1)
-        cls = getattr(importlib.import_module(room), cls_name)
-        for name, parameter in inspect.signature(cls.__init__).parameters.items():
-            if name == "self" or cls.__init__ is object.__init__:
-                continue
+        cls_name = class_of(node).__name__
+        for name, parameter in parameters_of(class_of(node)).items():
             assert parameter.kind is parameter.KEYWORD_ONLY, f"{cls_name}.{name} is not keyword-only"
             assert parameter.default is parameter.empty, f"{cls_name}.{name} has a default; its YAML is the place"
-            assert parameter.annotation is not parameter.empty, f"{cls_name}.{name} has no annotation to check values against"
+            assert parameter.annotation is not parameter.empty, f"{cls_name}.{name} has no annotation to check by"
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=name_of)
@@ -195,14 +206,13 @@ def test_no_key_or_option_is_a_yaml_boolean_and_no_key_stands_twice(path: Path) 
         assert len(top) == len(set(top)), f"a key stands twice in {name_of(path)}: the first one would be lost silently"
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in OPTIONS if p.relative_to(CONF).parts[0] in DOCUMENTED_ROOMS and p.stem != "default"], ids=name_of
-)
+@pytest.mark.parametrize("path", DOCUMENTED, ids=name_of)
 def test_an_option_has_a_row_in_its_rooms_readme(path: Path) -> None:
     room = path.relative_to(CONF).parts[0]
     readme = ROOT / "rrl" / room / "README.md"
     rows = [line for line in readme.read_text().splitlines() if line.startswith("|")]
-    assert any(re.search(rf"`([\w/]+=)?{path.stem}`", row) for row in rows), f"{name_of(readme)} has no row `{path.stem}`"
+    found = any(re.search(rf"`([\w/]+=)?{path.stem}`", row) for row in rows)
+    assert found, f"{name_of(readme)} has no row `{path.stem}`"
 
 
 # ------------------------------------------------------------------------------------------ package
@@ -227,10 +237,7 @@ def test_the_kernels_folder_is_no_package() -> None:
 
 
 def test_no_file_names_an_absolute_path_of_somebodys_machine() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
     pattern = re.compile("(?<![\\w.$}])/(" + "|".join(("home", "Users", "work", "root", "tmp")) + ")/\\w")
-    text = [ROOT / n for n in listed if Path(n).suffix in {".py", ".md", ".yaml", ".toml", ".txt", ".jsonl", ""} and (ROOT / n).is_file()]
+    text = [p for p in files() if p.suffix in {".py", ".md", ".yaml", ".toml", ".txt", ".json", ".jsonl", ".html", ""}]
     found = [f"{name_of(p)}: {m.group()}" for p in text for m in pattern.finditer(p.read_text(errors="replace"))]
     assert not found, found

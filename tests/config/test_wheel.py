@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.config.tree import ROOT, files
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     # A copy of what git would ship: setuptools leaves build/ behind, and a stale build/ would hide a missing file.
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    for path in files():
+        copy = source / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -31,7 +28,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.mark.slow
 def test_the_wheel_has_every_yaml_of_the_tree_with_the_same_content(wheel: zipfile.ZipFile) -> None:
-    tree = {f"rrl/conf/{p.relative_to(ROOT / 'conf').as_posix()}": p.read_bytes() for p in (ROOT / "conf").rglob("*.yaml")}
+    conf = ROOT / "conf"
+    tree = {f"rrl/conf/{p.relative_to(conf).as_posix()}": p.read_bytes() for p in conf.rglob("*.yaml")}
     shipped = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".yaml")}
     assert shipped == tree
 

@@ -31,7 +31,7 @@ def draw(
     rows_per_part = max(1, _CHUNK_NUMBERS // logits.shape[1])
     if len(logits) <= rows_per_part:
         return _draw(logits, uniform, temperature, greedy)
-    pairs = zip(logits.split(rows_per_part), uniform.split(rows_per_part), strict=True)
+    pairs = zip(torch.split(logits, rows_per_part), torch.split(uniform, rows_per_part), strict=True)
     parts = [_draw(z, u, temperature, greedy) for z, u in pairs]
     token, logprob, entropy = (torch.cat(column) for column in zip(*parts, strict=True))
     return token, logprob, entropy

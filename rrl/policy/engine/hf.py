@@ -37,12 +37,11 @@ class HFEngine:
           ValueError: the backbone is not a transformers decoder.
         """
         if not isinstance(backbone, HFBackbone):
-            raise ValueError(f"policy.engine HFEngine samples from HFBackbone, not {type(backbone).__name__}; use TinyEngine")
+            raise ValueError(f"policy.engine is HFEngine, the backbone a {type(backbone).__name__}; use TinyEngine")
         num_rows, longest = len(request.contexts), int(request.limits.max())
         tokens = torch.zeros(num_rows, longest, dtype=torch.int64)
         logprob, entropy = torch.zeros(num_rows, longest), torch.zeros(num_rows, longest)
         counts, stopped = request.limits.clone(), torch.zeros(num_rows, dtype=torch.bool)
-        uniforms = request.uniforms if request.uniforms.shape[1] else torch.zeros(num_rows, longest, dtype=torch.float64)
 
         training = backbone.module.training
         backbone.module.eval()  # gradient checkpointing leaves training mode on, which forbids a cache
@@ -50,7 +49,7 @@ class HFEngine:
         rows = torch.arange(num_rows)
         for u in range(longest):
             logits = backbone.head(decoder.hidden)
-            noise = uniforms[rows, u].to(logits.device)
+            noise = request.uniforms[rows, u].to(logits.device)
             drawn = draw(logits, noise, request.temperature, request.greedy)
             token, logprob[rows, u], entropy[rows, u] = (x.cpu() for x in drawn)
             tokens[rows, u] = token
@@ -83,7 +82,7 @@ class _Decoder:
 
         self._network = backbone.decoder
         self._device = next(backbone.module.parameters()).device
-        self._cache = DynamicCache(config=backbone.module.config)
+        self._cache = DynamicCache(config=backbone.config)
         distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
         ids, mask, positions = pad_left(list(distinct), backbone.codec.pad)
         self._mask, self._position = mask.to(self._device), positions[:, -1:].to(self._device)
@@ -105,6 +104,7 @@ class _Decoder:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
         read = self._network(
-            input_ids=ids, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache, use_cache=True
+            input_ids=ids, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache,
+            use_cache=True,
         )
         self.hidden = read.last_hidden_state[:, -1]

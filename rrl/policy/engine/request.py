@@ -25,7 +25,7 @@ from rrl.types import Start, Tokens
 class Request:
     """contexts: tokens before the first sampled one.  limits: most tokens to sample, >= 1.
     stop_table[stop_index[i]]: which tokens end row i.  uniforms: noise of each sampled token;
-    0 columns when greedy, which takes the likeliest token."""
+    not read when greedy, which takes the likeliest token."""
 
     contexts: tuple[Tokens, ...]
     limits: Int64[Tensor, "N"]
@@ -80,13 +80,16 @@ def request_for(
     for stop, i in kinds.items():
         stop_table[i, list(stop)] = True
     rows = np.arange(first_row, first_row + len(starts))
-    columns = [] if greedy else [rng.uniforms(seed, stream, step, rows, t) for t in range(max(limits))]
+    if greedy:
+        uniforms = np.zeros((len(starts), max(limits)))
+    else:
+        uniforms = np.stack([rng.uniforms(seed, stream, step, rows, t) for t in range(max(limits))], axis=1)
     return Request(
         contexts=contexts,
         limits=torch.tensor(limits),
         stop_table=stop_table,
         stop_index=torch.tensor([kinds[start.problem.stop] for start in starts]),
-        uniforms=torch.from_numpy(np.stack(columns, 1)) if columns else torch.zeros(len(starts), 0, dtype=torch.float64),
+        uniforms=torch.from_numpy(uniforms),
         temperature=temperature,
         greedy=greedy,
     )

@@ -35,7 +35,7 @@ class TinyEngine:
           ValueError: the backbone is not the house's own.
         """
         if not isinstance(backbone, TinyBackbone):
-            raise ValueError(f"policy.engine TinyEngine samples from TinyBackbone, not {type(backbone).__name__}; use HFEngine")
+            raise ValueError(f"policy.engine is TinyEngine, the backbone a {type(backbone).__name__}; use HFEngine")
         forced, first = pad_right(request.contexts, pad=0)
         end = first + request.limits
         num_rows, num_positions = len(first), int(end.max())

@@ -22,7 +22,7 @@
         { ...axis, label: chart.y, values: (u, vs) => vs.map(short), size: 46 },
       ],
       series: [{ label: chart.x, value: (u, v) => short(v) }].concat(chart.series.map(s => ({
-        label: s.label || "", stroke: fade(tint(s), s.alpha), width: s.width, dash: s.dash ? [7, 5] : undefined,
+        label: s.label || "", stroke: fade(tint(s), s.alpha), width: s.width, dash: [undefined, [7, 5], [2, 4]][s.dash],
         spanGaps: true, points: { show: s.x.length < 2 }, value: (u, v) => short(v), class: s.label ? "named" : "unnamed",
       }))),
       bands: chart.bands.map(b => ({ series: [b.upper + 1, b.lower + 1], fill: fade(palette[b.colour % palette.length][dark.matches ? 1 : 0], b.alpha) })),

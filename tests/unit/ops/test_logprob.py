@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from rrl_kernels import logits as kernel
-from rrl_kernels import reference
 
 from rrl.ops.logprob import logprob_entropy
+from rrl_kernels import logits as kernel
+from rrl_kernels import reference
 
 
 def test_two_rows_by_hand():

@@ -54,7 +54,9 @@ def tiny_hf(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact
 
 
 MIXED = [
-    start(prompt=(1, 2 + i % 5), prefix=(3,) * (i % 4), max_response=4 + i % 5, stop=(9, 10) if i % 3 else (), name=str(i))
+    start(
+        prompt=(1, 2 + i % 5), prefix=(3,) * (i % 4), max_response=4 + i % 5, stop=(9, 10) if i % 3 else (), name=str(i)
+    )
     for i in range(16)
 ]
 """Sixteen starts of mixed context lengths, limits and stops."""

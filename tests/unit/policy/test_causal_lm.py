@@ -137,7 +137,8 @@ def test_a_one_layer_trunk_of_the_default_size_and_its_head_have_16672_parameter
 
 @pytest.mark.parametrize("make", POLICIES)
 def test_a_scratch_trunk_is_a_function_of_its_seed_and_not_of_the_policy(make):
-    one, same, other = (make(seed=s).trunk(init="scratch", num_layers=1, seed=t).hidden(ROWS) for s, t in ((0, 3), (1, 3), (0, 4)))
+    seeds = ((0, 3), (1, 3), (0, 4))
+    one, same, other = (make(seed=s).trunk(init="scratch", num_layers=1, seed=t).hidden(ROWS) for s, t in seeds)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -182,7 +183,7 @@ def test_both_families_begin_with_the_same_weights_under_the_same_names():
 
 def test_the_fingerprint_names_the_function_and_not_the_weights():
     assert tiny(seed=0).fingerprint == tiny(seed=1).fingerprint
-    assert len({tiny().fingerprint, tiny(temperature=0.9).fingerprint, tiny(rope_base=10.0).fingerprint, tiny_hf().fingerprint}) == 4
+    assert len({p.fingerprint for p in (tiny(), tiny(temperature=0.9), tiny(rope_base=10.0), tiny_hf())}) == 4
 
 
 def test_text_goes_through_the_tasks_own_codec():

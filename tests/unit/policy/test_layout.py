@@ -26,7 +26,8 @@ def test_each_action_is_predicted_by_the_state_one_column_before_it(prefix_lengt
 
 
 def test_rows_of_mixed_lengths_are_padded_on_the_right():
-    rows = sequences_of([(start(prompt=(7, 8)), (1, 2)), (start(prompt=(9,)), (3,)), (start(prompt=(4,), prefix=(5,)), (6, 1))])
+    replayed = start(prompt=(4,), prefix=(5,))
+    rows = sequences_of([(start(prompt=(7, 8)), (1, 2)), (start(prompt=(9,)), (3,)), (replayed, (6, 1))])
     read = layout.action_layout(rows, pad=0)
     assert read.ids.tolist() == [[7, 8, 1], [9, 0, 0], [4, 5, 6]]
     assert read.mask.tolist() == [[True] * 3, [True, False, False], [True] * 3]

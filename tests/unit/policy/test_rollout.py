@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from rrl.policy.engine.draw import draw
+from rrl.types import sequences_of
 from tests.unit.policy.small import MIXED, start, tiny, tiny_hf
 
 POLICIES = [tiny, tiny_hf]
@@ -80,7 +81,8 @@ def test_rows_end_at_a_stop_token_which_they_keep_or_at_the_limit_which_counts_t
 
 @pytest.mark.parametrize("make", POLICIES)
 def test_reaching_an_exact_length_is_an_end_and_not_a_cut(make):
-    rollouts = make().rollout([start(max_response=3, exact_length=True), start(max_response=3)], samples_per_start=1, step=0)
+    starts = [start(max_response=3, exact_length=True), start(max_response=3)]
+    rollouts = make().rollout(starts, samples_per_start=1, step=0)
     assert rollouts.ended.tolist() == [True, False]
 
 
@@ -89,11 +91,8 @@ def test_greedy_takes_the_likeliest_token_whatever_the_noise(make):
     policy = make()
     first, second = (policy.rollout(MIXED, samples_per_start=1, step=step, greedy=True) for step in (0, 1))
     assert rows_of(first) == rows_of(second)
-    row = first.sequences.rows(torch.tensor([0]))
-    better = [policy.logprob(type(row)(
-        starts=row.starts, start_index=row.start_index, offsets=torch.tensor([0, 1]), actions=torch.tensor([token])
-    ))[0].item() for token in range(11)]
-    assert better.index(max(better)) == int(row.actions[0])
+    every_token = sequences_of([(MIXED[0], (token,)) for token in range(11)])
+    assert rows_of(first)[0][0] == int(policy.logprob(every_token)[0].argmax())
 
 
 def test_noise_depends_on_seed_stream_step_and_row():
@@ -117,11 +116,7 @@ def test_sampled_frequencies_follow_the_probabilities():
     begin = start(max_response=1)
     drawn = policy.rollout([begin], samples_per_start=4000, step=0).sequences.actions
     frequency = torch.bincount(drawn, minlength=11) / 4000
-    exact = torch.stack([
-        policy.logprob(policy.rollout([begin], samples_per_start=1, step=0).sequences.__class__(
-            starts=(begin,), start_index=torch.zeros(11, dtype=torch.int64), offsets=torch.arange(12), actions=torch.arange(11),
-        ))[0]
-    ])[0].exp()
+    exact = policy.logprob(sequences_of([(begin, (token,)) for token in range(11)]))[0].exp()
     assert float((frequency - exact).abs().max()) < 0.03  # 4 standard deviations at p = .5
 
 

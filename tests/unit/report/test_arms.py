@@ -44,7 +44,7 @@ def test_the_mean_curve_lives_where_all_seeds_have_values(tmp_path):
     first = _run(tmp_path / "a", "x", 0, [(0, 0.0), (10, 1.0), (20, 2.0)])
     second = _run(tmp_path / "b", "x", 1, [(5, 1.5), (10, 2.0), (15, 2.5)])
     arm = Arm(label="x", runs=(first, second))
-    x, mean, half = mean_curve(arm, "eval/hard_success", TOKENS, 0.0)
+    x, mean, half = mean_curve(arm, "eval/hard_success", TOKENS, 1)
     assert x.tolist() == [5, 10, 15]
     assert mean.tolist() == [1.0, 1.5, 2.0]  # (.5 + 1.5) / 2, (1 + 2) / 2, (1.5 + 2.5) / 2
     np.testing.assert_allclose(half, 12.7062 * 0.5, rtol=1e-4)  # t(.975, 1) * s / sqrt 2, s = .7071
@@ -52,12 +52,12 @@ def test_the_mean_curve_lives_where_all_seeds_have_values(tmp_path):
 
 def test_one_run_is_drawn_as_recorded_without_an_interval(tmp_path):
     arm = Arm(label="x", runs=(_run(tmp_path / "a", "x", 0, [(0, 0.0), (7, 1.0)]),))
-    x, mean, half = mean_curve(arm, "eval/hard_success", TOKENS, 0.0)
+    x, mean, half = mean_curve(arm, "eval/hard_success", TOKENS, 1)
     assert (x.tolist(), mean.tolist(), half) == ([0, 7], [0.0, 1.0], None)
-    assert mean_curve(arm, "eval/capability", TOKENS, 0.0) is None
+    assert mean_curve(arm, "eval/capability", TOKENS, 1) is None
     assert arm.mean("eval/hard_success") == (1.0, None)
     assert arm.mean("eval/capability") is None
 
 
 def test_running_mean_shrinks_at_the_ends():
-    assert smoothed(np.array([0.0, 3.0, 0.0, 3.0]), 0.75).tolist() == pytest.approx([1.5, 1.0, 2.0, 1.5])
+    assert smoothed(np.array([0.0, 3.0, 0.0, 3.0]), 3).tolist() == pytest.approx([1.5, 1.0, 2.0, 1.5])

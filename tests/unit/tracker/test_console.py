@@ -71,6 +71,16 @@ def test_evaluations_stand_until_the_next_and_other_values_do_not(capsys):
     assert "0.100 / 0.500" in out  # the column of first values
 
 
+def test_a_last_evaluation_of_the_same_step_joins_that_step(capsys):
+    tracker = console(plain_tables=1)
+    tracker.log(progress(1), {"rollout/score_fresh": 0.125})
+    tracker.log(progress(1), {"eval/hard_success": 0.75})
+    tracker.close("finished")
+    out = capsys.readouterr().out
+    assert "0.125 / -" in out
+    assert "0.750" in out
+
+
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"refresh_per_s is 0"):
         Console(token_budget=1, name="x", seed=0, refresh_per_s=0, plain_tables=1)

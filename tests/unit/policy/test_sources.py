@@ -1,0 +1,114 @@
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from rrl import build
+from rrl.policy.hf import HFBackbone
+from rrl.policy.sources import HubModel
+from rrl.types import sequences_of
+from tests.unit.policy.small import MIXED, Digits, start
+
+WORDS = {"<pad>": 0, "one": 1, "two": 2, "three": 3, **{f"w{i}": i for i in range(4, 16)}}
+SMALL = {
+    "vocab_size": 16, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        # Grouped heads and a tied embedding, which the tiny family has not.
+        LlamaForCausalLM(LlamaConfig(**SMALL, tie_word_embeddings=True, initializer_range=0.5)).save_pretrained(path)
+    tokenizer = Tokenizer(WordLevel(WORDS, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(path)
+    return str(path)
+
+
+def hub_policy(folder, *overrides):
+    node = OmegaConf.load("conf/policy/causal_lm.yaml")
+    node.backbone.source.model = folder
+    node.merge_with_dotlist(["backbone.device=cpu", *overrides])
+    return build.make(node, "policy", seed=0, task=Digits())
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [("float32", 1e-5), ("bfloat16", 0.2)])
+def test_a_model_from_a_folder_samples_what_it_scores(folder, dtype, atol):
+    policy = hub_policy(folder, f"backbone.source.dtype={dtype}")
+    rollouts = policy.rollout(MIXED, samples_per_start=2, step=0)
+    logprob, entropy = policy.logprob(rollouts.sequences)
+    torch.testing.assert_close(logprob, rollouts.behavior_logprob, rtol=0, atol=atol)
+    torch.testing.assert_close(entropy, rollouts.behavior_entropy, rtol=0, atol=atol)
+
+
+def test_its_tokenizer_turns_text_into_ids_and_back(folder):
+    policy = hub_policy(folder)
+    assert policy.encode("three one") == (3, 1)
+    assert policy.decode((3, 1)) == "three one"
+    assert policy.backbone.codec.pad == 0
+
+
+def test_a_tied_embedding_learns_once_and_survives_copy_save_and_load(folder):
+    policy = hub_policy(folder)
+    rows = sequences_of([(start(), (3, 4))])
+    reference, state = policy.frozen(), policy.state_dict()
+    before = policy.logprob(rows)[0]
+    optimiser = torch.optim.SGD(policy.parameters(), lr=0.01)
+    loss, _ = policy.loss(rows, lambda lp, h, i: (-lp.sum(), -torch.ones_like(lp), torch.zeros_like(h)))
+    loss.backward()
+    optimiser.step()
+    assert float((policy.logprob(rows)[0] - before).sum()) > 0.1
+    names = policy.state_dict()
+    assert torch.equal(names["model.embed_tokens.weight"], names["lm_head.weight"])
+    assert torch.equal(reference.logprob(rows)[0], before)
+    policy.load_state_dict(state)
+    assert torch.equal(policy.logprob(rows)[0], before)
+
+
+def test_trunks_of_a_hub_model(folder):
+    policy = hub_policy(folder)
+    rows = sequences_of([(start(), (3, 4))])
+    scratch = [policy.trunk(init="scratch", num_layers=1, seed=s).hidden(rows) for s in (0, 0, 1)]
+    assert torch.equal(scratch[0], scratch[1]) and not torch.equal(scratch[0], scratch[2])
+    copied = policy.trunk(init="policy", num_layers=0, seed=0).hidden(rows)
+    assert torch.equal(copied, policy.shared_trunk(detach=True).hidden(rows))
+
+
+def test_a_task_with_more_tokens_than_the_model_is_refused(folder):
+    class Wide(Digits):
+        vocab_size = 17
+
+    source = HubModel(model=folder, revision="main", dtype="float32", attn_implementation="sdpa")
+    with pytest.raises(ValueError, match="has 17 tokens, the model 16"):
+        HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, device="cpu")
+
+
+def test_a_model_that_caps_its_logits_is_refused(tmp_path, folder):
+    config = Gemma2Config(**SMALL, final_logit_softcapping=0.1, initializer_range=0.5, pad_token_id=0)
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="soft cap or scale"):
+        hub_policy(str(tmp_path), "backbone.source.attn_implementation=eager")
+
+
+@pytest.mark.parametrize("option", ["tiny", "tiny_hf"])
+def test_the_options_that_need_no_download_build_and_roll_out(option):
+    policy = build.make(OmegaConf.load(f"conf/policy/{option}.yaml"), "policy", seed=0, task=Digits())
+    rollouts = policy.rollout(MIXED, samples_per_start=1, step=0)
+    assert rollouts.sequences.num_rows == 16
+    logprob, _ = policy.logprob(rollouts.sequences)
+    torch.testing.assert_close(logprob, rollouts.behavior_logprob, rtol=0, atol=1e-5)
+
+
+def test_unknown_devices_and_types_are_refused(folder):
+    with pytest.raises(ValueError, match="policy.backbone.device is 'tpu'"):
+        hub_policy(folder, "backbone.device=tpu")
+    with pytest.raises(ValueError, match="policy.backbone.source.dtype is 'int8'"):
+        hub_policy(folder, "backbone.source.dtype=int8")

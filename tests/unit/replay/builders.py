@@ -1,0 +1,125 @@
+"""Problems, attempts and a whole Replay from the real option files, for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from rrl.build import make
+from rrl.records import Attempt, Candidates, Prefix, Progress, Signals
+from rrl.replay.replay import Replay
+from rrl.replay.store import Added, Store
+from rrl.types import Problem, Start, Tokens
+
+CONF = Path(__file__).parents[3] / "conf" / "replay"
+
+
+def a_problem(name: str = "p", *, solution: Tokens = (), answer: str = "", max_response: int = 8) -> Problem:
+    return Problem(
+        id=name, prompt=(1, 2), answer=answer, solution=solution, task="toy", difficulty="hard",
+        max_response=max_response, stop=(0,), exact_length=False,
+    )
+
+
+def an_attempt(
+    problem: Problem, tokens: Sequence[int], *, prefix: Tokens = (), solved: bool = False,
+    value: Sequence[float] | None = None, score: float = 0.0,
+) -> Attempt:
+    value = [0.5] * len(tokens) if value is None else value
+    return Attempt(
+        start=Start(problem=problem, prefix=prefix), tokens=tuple(tokens), value=np.array(value, dtype=np.float32),
+        entropy=np.zeros(len(tokens), dtype=np.float32), score=score, solved=solved, ended=True,
+    )
+
+
+def a_prefix(
+    problem: Problem, tokens: Tokens, *, step: int = 0, value: float = 0.5, origin: str = "rollout",
+    depth_frac: float = 0.5,
+) -> Prefix:
+    return Prefix(problem=problem, tokens=tokens, origin=origin, born_step=step, born_value=value,
+                  depth_frac=depth_frac, parent=Start(problem=problem).key)
+
+
+def some_candidates(
+    *, value: Sequence[float], tries: Sequence[float] | None = None, conversions: Sequence[float] | None = None,
+    root_success: float = 0.0, idle: Sequence[int] | None = None,
+) -> Candidates:
+    size = len(value)
+    whole, real = np.zeros(size, dtype=np.int64), np.zeros(size)
+    return Candidates(
+        depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real, born_value=real,
+        score_age=whole, tries=real if tries is None else np.array(tries, dtype=np.float64),
+        conversions=real if conversions is None else np.array(conversions, dtype=np.float64), born_step=whole,
+        idle=whole if idle is None else np.array(idle, dtype=np.int64), root_success=root_success, root_value=0.0,
+    )
+
+
+def progress_at(
+    step: int, *, done: float = 0.5, history: Sequence[Signals] = (), first: Signals | None = None,
+    peak: Signals | None = None,
+) -> Progress:
+    return Progress(step=step, sampled_tokens=round(done * 100_000), token_budget=100_000, history=tuple(history),
+                    first=first, peak=peak)
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    node: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    return node | ({"token_divisor": 1.0} if "token_divisor" in node else {})
+
+
+def a_store(**changed: Any) -> Store:
+    store: Store = make(option("store", "default") | changed, "replay.store")
+    return store
+
+
+def add(store: Store, prefix: Prefix, *, done: float = 0.5, quarantined: bool = False) -> Added:
+    return store.add(prefix, prefix.key, done_frac=done, parent_reward=0.0, quarantined=quarantined)
+
+
+def row_of(store: Store, problem: Problem, tokens: Tokens) -> int:
+    row = store.shelf.find(Start(problem=problem, prefix=tokens).key)
+    assert row is not None, tokens
+    return row
+
+
+def stored(store: Store, problem: Problem | None = None) -> list[list[int]]:
+    return [r["tokens"] for r in store.rows() if problem is None or r["problem"] == problem.id]
+
+
+def a_replay(
+    *, seed: int = 0, filters: Sequence[str] = ("length",), store: dict[str, Any] | None = None,
+    schedule: tuple[str, dict[str, Any]] = ("constant", {"rho": 0.5}), admission: str = "first_boundary",
+    selection: str = "thompson", problem_weight: str = "root_gap", credit: tuple[str, dict[str, Any]] = ("positive", {}),
+    cut: str = "token", task: Any = None, **changed: Any,
+) -> Replay:
+    """Replay with the numbers of its option files but for what is named here."""
+    node = option(".", "default") | changed | {
+        "store": option("store", "default") | (store or {}),
+        "admission": option("admission", admission),
+        "selection": option("selection", selection),
+        "problem_weight": option("problem_weight", problem_weight),
+        "schedule": option("schedule", schedule[0]) | schedule[1],
+        "cut": option("cut", cut),
+        "filter": {name: option("filter", name) for name in filters},
+        "credit": option("credit", credit[0]) | credit[1],
+    }
+    replay: Replay = make(node, "replay", seed=seed, task=task)
+    return replay
+
+
+def fill(replay: Replay, problems: Sequence[Problem], tokens: Sequence[Tokens], *, step: int = -1) -> None:
+    """Store the one-token prefixes that unsolved warm-up attempts ``tokens`` of each problem begin with."""
+    replay.observe([an_attempt(p, t) for p in problems for t in tokens], progress_at(step), warm_up=True)
+
+
+def same(left: Any, right: Any) -> bool:
+    """Deep equality of states that hold arrays."""
+    if isinstance(left, dict):
+        return isinstance(right, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, np.ndarray):
+        return isinstance(right, np.ndarray) and left.dtype == right.dtype and np.array_equal(left, right)
+    return bool(left == right)
