@@ -25,7 +25,16 @@ from rrl.ranks import Ranks
 from rrl.tracker.all import Trackers
 
 RUNTIME = (
-    "seed", "ranks", "task", "policy", "reference", "problems", "value", "objective", "output_dir", "resolved_config",
+    "seed",
+    "ranks",
+    "task",
+    "policy",
+    "reference",
+    "problems",
+    "value",
+    "objective",
+    "output_dir",
+    "resolved_config",
 )
 """Names of the objects that ``make`` offers to constructors."""
 
@@ -91,11 +100,13 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
         cls = get_class(node["_target_"])
     except (InstantiationException, ImportError, ValueError) as error:
         raise ValueError(f"{key}._target_ is {node['_target_']!r}, which cannot be loaded: {error}") from error
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(getattr(cls, "__init__"))  # noqa: B009  (mypy calls the plain form unsound)
     wanted = [n for n, p in inspect.signature(cls).parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
     given = {n: v for n, v in node.items() if n != "_target_"}
     if unknown := sorted(set(given) - set(wanted)):
-        raise ValueError(f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: {', '.join(wanted)}")
+        raise ValueError(
+            f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: {', '.join(wanted)}"
+        )
     if missing := [n for n in wanted if n not in given and n not in offered]:
         raise ValueError(f"{key}.{missing[0]} is missing; {cls.__name__} needs: {', '.join(wanted)}")
     arguments = {n: _fit(v, hints.get(n, Any), f"{key}.{n}") for n, v in given.items()}
@@ -150,7 +161,9 @@ def _spell(hint: Any) -> str:
 def validate(cfg: DictConfig, ranks: Ranks) -> None:
     """Refuse impossible configs before anything heavy is built. Raises ValueError."""
     if "sweeps" in cfg:
-        raise ValueError("key 'sweeps' was added as plain values; run a sweep as: rrl-train --config-dir=. +sweeps=<name>")
+        raise ValueError(
+            "key 'sweeps' was added as plain values; run a sweep as: rrl-train --config-dir=. +sweeps=<name>"
+        )
     check(OmegaConf.to_container(cfg, resolve=True))
     for name, least in (("token_budget", 1), ("starts_per_step", ranks.size), ("samples_per_start", 1)):
         if type(cfg.run[name]) is not int or cfg.run[name] < least:
@@ -174,7 +187,13 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
     pool["objective"] = make(cfg.objective, "objective", **pool)
     trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
     return House(
-        seed=cfg.seed, run=cfg.run, ranks=ranks, task=task, problems=pool["problems"], policy=policy, value=value,
+        seed=cfg.seed,
+        run=cfg.run,
+        ranks=ranks,
+        task=task,
+        problems=pool["problems"],
+        policy=policy,
+        value=value,
         reward=make(cfg.reward, "reward", **pool),
         recall=make(cfg.recall, "recall", **pool),
         replay=make(cfg.replay, "replay", **pool),

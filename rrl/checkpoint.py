@@ -39,7 +39,10 @@ def save(folder: Path, state: dict[str, Any], meta: dict[str, Any]) -> Path:
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(state, meta) of a checkpoint. Raises ValueError naming the folder and what is wrong with it."""
     if not (folder / "meta.json").is_file():
-        raise ValueError(f"checkpoint is {str(folder)!r}, which has no meta.json; expected a folder such as <run>/checkpoints/step_000100")
+        raise ValueError(
+            f"checkpoint is {str(folder)!r}, which has no meta.json; "
+            f"expected a folder such as <run>/checkpoints/step_000100"
+        )
     meta = json.loads((folder / "meta.json").read_text())
     if meta.get("format") != FORMAT:
         raise ValueError(f"checkpoint {str(folder)!r} has format {meta.get('format')}; this version reads {FORMAT}")
@@ -47,7 +50,9 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         plain = json.loads((folder / "state.json").read_text())
         tensors = load_file(folder / "state.safetensors")
     except Exception as error:
-        raise ValueError(f"checkpoint {str(folder)!r} cannot be read ({error}); use an earlier one beside it") from error
+        raise ValueError(
+            f"checkpoint {str(folder)!r} cannot be read ({error}); use an earlier one beside it"
+        ) from error
     return _join(plain, tensors), meta
 
 
@@ -96,7 +101,9 @@ def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         return node.item()
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
-    raise ValueError(f"state at {path} is a {type(node).__name__}; expected tensors, arrays, text, numbers, None, lists or dicts")
+    raise ValueError(
+        f"state at {path} is a {type(node).__name__}; expected tensors, arrays, text, numbers, None, lists or dicts"
+    )
 
 
 def _join(node: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -167,6 +167,8 @@ class _Due:
 
     def __call__(self, progress: Progress) -> bool:
         step = progress.step
+        if progress.finished:
+            return True  # the run's last figures
         return step >= 0 and (step % self._every == 0 or (step <= self._dense_until and step % self._dense_every == 0))
 
 

@@ -25,7 +25,9 @@ CATALOGUE: dict[str, Metric] = {
     "progress/step": Metric(0, "policy updates done; value warm-up is negative"),
     "progress/sampled_tokens": Metric(0, "sampled tokens so far, prompts and prefixes not counted"),
     "progress/done_frac": Metric(0, "share of the token budget used"),
-    "progress/exploration": Metric(0, "exploration degree E in [0, 1]: entropy, unique answers and new solves against their best"),
+    "progress/exploration": Metric(
+        0, "exploration degree E in [0, 1]: entropy, unique answers and new solves against their best"
+    ),
     "warm_start/nll_nats": Metric(-1, "mean negative log-likelihood of demonstrated tokens, last 20 warm-start steps"),
     "warm_start/cached": Metric(0, "1 where the warm-started weights came from the cache, else 0"),
     "warm_start/s": Metric(-1, "seconds spent in the warm start"),
@@ -38,12 +40,16 @@ CATALOGUE: dict[str, Metric] = {
     **_both("rollout/tokens", 0, "sampled tokens this step"),
     "rollout/unique_frac": Metric(0, "distinct (problem, response) pairs over rows; fresh rows"),
     "rollout/logprob_gap_nats": Metric(-1, "largest |sampler log-prob - trainer log-prob| before the update"),
-    "explore/new_solves": Metric(1, "problems solved for the first time ever, from the bare prompt, per 1,000 fresh rows"),
+    "explore/new_solves": Metric(
+        1, "problems solved for the first time ever, from the bare prompt, per 1,000 fresh rows"
+    ),
     "explore/coverage_bare": Metric(1, "problems ever solved from the bare prompt"),
     "explore/coverage_replayed": Metric(1, "problems ever solved from a replayed prefix"),
     "explore/hard_coverage_bare": Metric(1, "hard problems ever solved from the bare prompt"),
     "explore/hard_coverage_replayed": Metric(1, "hard problems ever solved from a replayed prefix"),
-    "explore/prefix_gain": Metric(0, "win rate from a replayed prefix minus win rate from the bare prompt, same problems, running means"),
+    "explore/prefix_gain": Metric(
+        0, "win rate from a replayed prefix minus win rate from the bare prompt, same problems, running means"
+    ),
     "replay/planned_frac": Metric(0, "share of starts that the schedule asked for"),
     "replay/fraction": Metric(0, "share of rows that began from a stored prefix"),
     "replay/store_size": Metric(0, "prefixes stored, parked ones included"),
@@ -64,15 +70,21 @@ CATALOGUE: dict[str, Metric] = {
     "replay/depth_frac": Metric(0, "mean t/T of replayed prefixes"),
     "replay/admission_depth_frac": Metric(0, "mean t/T of admitted prefixes"),
     "replay/first_boundary_frac": Metric(0, "share of admissions cut at the first allowed boundary"),
-    "replay/era_first_frac": Metric(0, "share of replayed prefixes that were stored in the first third of the run so far"),
-    "replay/right_prefix_frac": Metric(1, "share of replayed prefixes that agree with the canonical solution, where it is known"),
+    "replay/era_first_frac": Metric(
+        0, "share of replayed prefixes that were stored in the first third of the run so far"
+    ),
+    "replay/right_prefix_frac": Metric(
+        1, "share of replayed prefixes that agree with the canonical solution, where it is known"
+    ),
     "replay/ess": Metric(0, "effective number of problems in the replay draw, 1 / sum q^2"),
     "replay/lessons": Metric(0, "converted prefixes that were credited this step"),
     "learn/loss": Metric(-1, "policy loss, mean over mini-batches"),
     "learn/lesson_loss": Metric(-1, "prefix-credit loss, mean over mini-batches"),
     "learn/clip_frac": Metric(0, "share of tokens whose ratio left the clip range"),
     "learn/kl_behavior_nats": Metric(0, "k3 estimate of KL(behaviour || policy) during the update"),
-    "learn/kl_reference_nats": Metric(0, "mean log pi - log pi_ref of sampled tokens (k1); pi_ref = the policy before RL"),
+    "learn/kl_reference_nats": Metric(
+        0, "mean log pi - log pi_ref of sampled tokens (k1); pi_ref = the policy before RL"
+    ),
     "learn/kl_loss": Metric(-1, "KL term of the loss"),
     "learn/entropy_nats": Metric(0, "mean token entropy during the update"),
     "learn/grad_norm": Metric(0, "gradient norm before clipping, mean over mini-batches"),
@@ -86,20 +98,42 @@ CATALOGUE: dict[str, Metric] = {
     **_both("value/ece", -1, "expected calibration error of P(solved), 10 equal-width bins"),
     **_both("value/auc", 1, "AUC of P(solved) at the first action of a row (its start) against solved"),
     **_both("value/auc_last", 1, "AUC of P(solved) before a row's last action against solved"),
-    "eval/hard_success": Metric(1, "hard training problems, bare prompt: exact T=1 probability of the right response (or sampled solve rate)"),
+    "eval/hard_success": Metric(
+        1, "hard training problems, bare prompt: exact T=1 probability of the right response (or sampled solve rate)"
+    ),
     "eval/hard_greedy": Metric(1, "hard training problems solved greedily from the bare prompt"),
     "eval/capability": Metric(1, "hard training problems: T=1 success when placed after the right prefix"),
     "eval/capability_gap": Metric(-1, "capability minus hard_success: able, yet not doing"),
     "eval/easy_success": Metric(1, "easy training problems: exact T=1 success"),
     "eval/heldout_hard_success": Metric(1, "held-out hard problems: exact T=1 success"),
     "eval/heldout_easy_success": Metric(1, "held-out easy problems: exact T=1 success"),
-    "eval/right_prefix_logprob_nats": Metric(1, "mean log-prob of the right prefix from the bare prompt, hard problems"),
+    "eval/right_prefix_logprob_nats": Metric(
+        1, "mean log-prob of the right prefix from the bare prompt, hard problems"
+    ),
     "eval/pass_at_1": Metric(1, "unbiased pass@1 of sampled responses, hard training problems"),
     "eval/pass_at_k": Metric(1, "unbiased pass@k of sampled responses, hard training problems; k = evaluate.k"),
-    "eval/unsolvable_frac": Metric(-1, "share of hard training problems with no solved sample among evaluate.num_samples"),
-    "eval/right_key_auc": Metric(1, "AUC of P(solved) for the right prefix against stored wrong ones of the same depth"),
-    **{f"time/{p}_s": Metric(-1, f"seconds of this step spent in {p}")
-       for p in ("rescore", "draw", "rollout", "score", "estimate", "observe", "learn", "fit", "evaluate", "save", "step")},
+    "eval/unsolvable_frac": Metric(
+        -1, "share of hard training problems with no solved sample among evaluate.num_samples"
+    ),
+    "eval/right_key_auc": Metric(
+        1, "AUC of P(solved) for the right prefix against stored wrong ones of the same depth"
+    ),
+    **{
+        f"time/{p}_s": Metric(-1, f"seconds of this step spent in {p}")
+        for p in (
+            "rescore",
+            "draw",
+            "rollout",
+            "score",
+            "estimate",
+            "observe",
+            "learn",
+            "fit",
+            "evaluate",
+            "save",
+            "step",
+        )
+    },
     "time/tokens_per_s": Metric(1, "sampled tokens per second of step time"),
 }
 
@@ -108,4 +142,6 @@ def check_names(names: list[str]) -> None:
     """Raise ValueError for names that are not in the catalogue."""
     unknown = sorted(set(names) - CATALOGUE.keys())
     if unknown:
-        raise ValueError(f"metric names {unknown} are not in rrl.metrics.CATALOGUE; add a line there (name, unit, meaning)")
+        raise ValueError(
+            f"metric names {unknown} are not in rrl.metrics.CATALOGUE; add a line there (name, unit, meaning)"
+        )

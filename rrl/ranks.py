@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Ranks:
@@ -54,9 +55,9 @@ class Ranks:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def on_main(self, compute: Callable[[], T]) -> T:
-        """``compute()`` on rank 0 only, its value on every rank."""
-        return self.broadcast(compute()) if self.is_main else self.broadcast(cast(T, None))
+    def on_main(self, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``compute(*args, **kwargs)`` on rank 0 only, its value on every rank."""
+        return self.broadcast(compute(*args, **kwargs)) if self.is_main else self.broadcast(cast(T, None))
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Element-wise sum over ranks, in float64."""

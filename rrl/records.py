@@ -173,11 +173,15 @@ class Progress:
         nxt = replace(self, step=self.step + 1, sampled_tokens=self.sampled_tokens + tokens)
         if signals is None:
             return nxt
-        peak = signals if self.peak is None else Signals(
-            entropy=max(self.peak.entropy, signals.entropy),
-            unique_frac=max(self.peak.unique_frac, signals.unique_frac),
-            new_solves=max(self.peak.new_solves, signals.new_solves),
-            solve_rate=max(self.peak.solve_rate, signals.solve_rate),
+        peak = (
+            signals
+            if self.peak is None
+            else Signals(
+                entropy=max(self.peak.entropy, signals.entropy),
+                unique_frac=max(self.peak.unique_frac, signals.unique_frac),
+                new_solves=max(self.peak.new_solves, signals.new_solves),
+                solve_rate=max(self.peak.solve_rate, signals.solve_rate),
+            )
         )
         history = (*self.history, signals)[-self.history_len :]
         return replace(nxt, history=history, first=self.first or signals, peak=peak)

@@ -27,7 +27,9 @@ def find(resume: str) -> Path:
             raise ValueError("resume is 'latest', but no run under outputs/ has checkpoints; name a run folder")
         return checkpoint.latest(runs[-1].parent)
     if not Path(resume).is_dir():
-        raise ValueError(f"resume is {resume!r}, which is not a folder; expected a run folder, a checkpoint folder or 'latest'")
+        raise ValueError(
+            f"resume is {resume!r}, which is not a folder; expected a run folder, a checkpoint folder or 'latest'"
+        )
     return checkpoint.latest(Path(resume))
 
 

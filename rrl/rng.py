@@ -35,7 +35,8 @@ def torch_generator(seed: int, stream: str) -> torch.Generator:
 def _splitmix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * _MIX1
     x = (x ^ (x >> np.uint64(27))) * _MIX2
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int) -> np.ndarray:
@@ -47,4 +48,5 @@ def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int) ->
     with np.errstate(over="ignore"):
         x = _splitmix(rows.astype(np.uint64) * _GOLDEN + base[0])
         x = _splitmix((x + np.uint64(token + 1) * _GOLDEN) ^ base[1])
-    return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    unit: np.ndarray = (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return unit

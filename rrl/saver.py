@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOMS = ("policy", "value", "learner", "replay", "exploration")
 
 
-class StopRequested(Exception):  # noqa: N818
+class StopRequested(Exception):
     """The user asked to stop (Ctrl-C or SIGTERM); the checkpoint of ``progress`` has been written."""
 
     def __init__(self, progress: Progress) -> None:
@@ -32,7 +32,11 @@ class Saver:
 
     def after_step(self, progress: Progress) -> None:
         """Save when due or when asked to stop. Raises StopRequested after saving for a stop."""
-        if self.stop or progress.finished or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0):
+        if (
+            self.stop
+            or progress.finished
+            or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0)
+        ):
             self.save(progress)
         if self.stop and not progress.finished:
             raise StopRequested(progress)
@@ -43,7 +47,9 @@ class Saver:
         state = {room: getattr(self._house, room).state_dict() for room in ROOMS}
         state["progress"] = dataclasses.asdict(progress)
         folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
-        checkpoint.save(folder, state, {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens})
+        checkpoint.save(
+            folder, state, {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens}
+        )
         checkpoint.prune(self._dir, self._house.run.keep_checkpoints)
 
 

@@ -19,8 +19,13 @@ def attempts_of(estimated: Estimated) -> list[Attempt]:
     scores, solved, ended = estimated.scored.score.tolist(), estimated.scored.solved.tolist(), rollouts.ended.tolist()
     return [
         Attempt(
-            start=sequences.starts[s], tokens=tuple(actions[a:b]), value=success[a:b], entropy=entropy[a:b],
-            score=scores[i], solved=solved[i], ended=ended[i],
+            start=sequences.starts[s],
+            tokens=tuple(actions[a:b]),
+            value=success[a:b],
+            entropy=entropy[a:b],
+            score=scores[i],
+            solved=solved[i],
+            ended=ended[i],
         )
         for i, (s, a, b) in enumerate(zip(sequences.start_index.tolist(), offsets, offsets[1:], strict=False))
     ]

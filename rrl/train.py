@@ -49,7 +49,7 @@ def main(cfg: DictConfig) -> float | None:
         (output_dir / "done.json").write_text(json.dumps({k: record[k] for k in ("status", "value", "error")}))
     if record["status"] == "interrupted":
         raise SystemExit(130)
-    return record["value"]
+    return None if record["value"] is None else float(record["value"])
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str]) -> dict[str, Any]:
@@ -115,8 +115,7 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
         except StopRequested as stop:
             progress, status = stop.progress, "interrupted"
             log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
-    final = loop.final_metrics(house, progress)
-    house.tracker.log(progress, final)
+    final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
     return status, progress, final
 

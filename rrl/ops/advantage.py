@@ -46,9 +46,9 @@ def gae(
     lengths = offsets[1:] - offsets[:-1]
     longest, num_rows = int(lengths.max()), len(lengths)
     row = torch.repeat_interleave(torch.arange(num_rows), lengths)
-    # Rows are right-aligned in [time, row], so that every row ends in the last line and the loop
-    # below never carries from one row's padding into its numbers.
-    line = torch.arange(len(value)) - offsets[1:][row] + longest
+    # Rows stand beside each other in [time, row]; what lies behind a row's end is 0 and stays 0, so
+    # the loop below carries nothing into a row's last token.
+    line = torch.arange(len(value)) - offsets[:-1][row]
 
     v = value.double()
     v_next = torch.cat([v[1:], v.new_zeros(1)])

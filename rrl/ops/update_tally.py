@@ -22,6 +22,7 @@ class UpdateTally:
     clip_range: tuple[float, float]
     grad_norms: list[float] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
+    gap: float = 0.0
 
     def add(
         self,
@@ -42,6 +43,8 @@ class UpdateTally:
         num = len(behavior_logprob)
         old, new = behavior_logprob.double(), seen.logprob[:num]
         ratio, (low, high) = torch.exp(new - old), self.clip_range
+        if not self.grad_norms and num:  # before the first step the trainer is still the sampler
+            self.gap = float((new - old).abs().max())
         self.grad_norms.append(grad_norm)
         self._count("tokens", num)
         self._count("learn/clip_frac", float(((ratio < low) | (ratio > high)).sum()))
@@ -64,4 +67,5 @@ class UpdateTally:
             return {}
         per = {n: steps if n.endswith("loss") else tokens for n in total}
         means = {n: x / per[n] for n, x in total.items() if per[n]}
-        return means | {"learn/grad_norm": sum(self.grad_norms) / steps}
+        gap = max(ranks.gather([self.gap]))
+        return means | {"learn/grad_norm": sum(self.grad_norms) / steps, "rollout/logprob_gap_nats": gap}

@@ -29,19 +29,10 @@ class Mixture(NamedTuple):
 
 
 def eligible_places(store: Store, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
-    """[places] states that may be drawn: open, not deeper than the plan allows, with a fresh enough score.
-
-    Raises:
-        ValueError: states are open, but every score is older than ``max_score_age`` steps.
-    """
+    """[places] states that may be drawn: open, not deeper than the plan allows, with a fresh enough score."""
     columns = store.shelf.columns
-    open_states = store.open_places(step)
-    fresh = open_states & (step - columns["score_step"] <= max_score_age)
-    if not fresh.any() and open_states.any():
-        oldest = step - int(columns["score_step"][open_states].max())
-        raise ValueError(f"no stored state has a score younger than {oldest} steps; expected at most "
-                         f"replay.max_score_age = {max_score_age}: call replay.rescore before draw, or raise the limit")
-    eligible: np.ndarray = fresh & (columns["depth_frac"] <= plan.depth_max)
+    fresh = step - columns["score_step"] <= max_score_age
+    eligible: np.ndarray = store.open_places(step) & fresh & (columns["depth_frac"] <= plan.depth_max)
     return eligible
 
 

@@ -16,10 +16,10 @@ from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedul
 from rrl.records import Attempt, Plan, Progress
 from rrl.replay import draw as drawing
 from rrl.replay.alarm import FeedingAlarm
+from rrl.replay.book import book
 from rrl.replay.judge import judge
-from rrl.replay.observe import Seen, in_canonical_order, locate, replayed_metrics, store_metrics, tally
+from rrl.replay.observe import Seen, in_canonical_order, locate, replayed_metrics, store_metrics
 from rrl.replay.remember import remember
-from rrl.replay.sleep import book_tries
 from rrl.replay.store import ORIGINS, Store
 from rrl.types import Metrics, Problem, Start, Tokens
 
@@ -108,7 +108,7 @@ class Replay:
         num = self._num_replayed(plan, num_starts)
         if num < 1 or not len(self.store):
             return []
-        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+        eligible = self._eligible(plan, progress)
         numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
         picks = drawing.pick_problems(self.store, numbers, counts, weights, num, seed=self._seed, step=progress.step,
@@ -125,7 +125,7 @@ class Replay:
         name = self.store.problems.columns["hash"][[number]]
         if rng.uniforms(self._seed, "replay.start", progress.step, name, 0)[0] >= chance:
             return fresh
-        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+        eligible = self._eligible(plan, progress)
         numbers, _, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         if not weights[numbers == number].any():
             return fresh
@@ -173,7 +173,8 @@ class Replay:
         metrics: Metrics = {}
         if not warm_up:
             metrics |= self._draw_metrics(attempts, seen, progress)
-            self._book(seen, progress)
+            self._alarm.observe(book(self.store, seen, step=progress.step, root_decay=self._root_decay,
+                                     posterior_decay=self._posterior_decay, filters=self._filters))
         metrics |= remember(self.store, seen, cut=self._cut, admission=self._admission, filters=self._filters,
                             step=progress.step, done_frac=progress.done_frac)
         self.store.step = progress.step
@@ -197,6 +198,17 @@ class Replay:
 
     def _num_replayed(self, plan: Plan, num_starts: int) -> int:
         return int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
+
+    def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
+        """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""
+        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
+        if not eligible.any():
+            newest = self.store.newest_score(progress.step)
+            newest = newest if self._last_rescore is None else max(newest, self._last_rescore)
+            if progress.step - newest > self._max_score_age:
+                raise ValueError(f"the newest score of a stored state is {progress.step - newest} steps old; expected "
+                                 f"at most replay.max_score_age = {self._max_score_age}: call replay.rescore before draw")
+        return eligible
 
     def _states(
         self, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress
@@ -226,21 +238,3 @@ class Replay:
             if weights.any():
                 metrics["replay/ess"] = float(weights.sum() ** 2 / (weights**2).sum())
         return metrics
-
-    def _book(self, seen: Sequence[Seen], progress: Progress) -> None:
-        problems = self.store.problems
-        converted = [s for s in seen if s.attempt.start.replayed and s.attempt.solved]
-        self._alarm.observe([float(problems.columns["root_success"][s.problem]) for s in converted])
-        fresh = tally([(s.problem, s.attempt.solved) for s in seen if not s.attempt.start.replayed])
-        problems.book_fresh(fresh.of, fresh.rows, fresh.solved, self._root_decay)
-        states = tally([(s.row, s.attempt.solved) for s in seen if s.row is not None])
-        book_tries(self.store.shelf.columns, states.of, states.rows, states.solved, step=progress.step,
-                   decay=self._posterior_decay, rule=self.store.sleep_rule)
-        np.add.at(problems.columns["replays"], self.store.shelf.columns["problem"][states.of], 1)
-        for attempt, number, row in converted:
-            # A false positive of the task's scorer may show only now: filters look again at what converted.
-            kept = row is None or judge(self._filters, self.store.prefix(row), attempt).action == "keep"
-            if kept:
-                problems.converted[number] = attempt.response
-            elif row is not None:
-                self.store.set_kept(row, False)

@@ -88,6 +88,11 @@ class Store:
         """[places] entries that may be drawn at ``step``: kept, awake, problem not parked."""
         return self.unparked_places() & (self.shelf.columns["sleep_until"] < step)
 
+    def newest_score(self, step: int) -> int:
+        """Step of the newest score among the states open at ``step``; ``step`` where none is open."""
+        scored = self.shelf.columns["score_step"][self.open_places(step)]
+        return int(scored.max()) if len(scored) else step
+
     def starts(self, rows: np.ndarray) -> list[Start]:
         """Where to restart from these entries."""
         numbers = self.shelf.columns["problem"][rows].tolist()

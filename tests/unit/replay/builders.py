@@ -51,8 +51,8 @@ def some_candidates(
     size = len(value)
     whole, real = np.zeros(size, dtype=np.int64), np.zeros(size)
     return Candidates(
-        depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real, born_value=real,
-        score_age=whole, tries=real if tries is None else np.array(tries, dtype=np.float64),
+        depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real,
+        born_value=real, score_age=whole, tries=real if tries is None else np.array(tries, dtype=np.float64),
         conversions=real if conversions is None else np.array(conversions, dtype=np.float64), born_step=whole,
         idle=whole if idle is None else np.array(idle, dtype=np.int64), root_success=root_success, root_value=0.0,
     )
@@ -93,8 +93,8 @@ def stored(store: Store, problem: Problem | None = None) -> list[list[int]]:
 def a_replay(
     *, seed: int = 0, filters: Sequence[str] = ("length",), store: dict[str, Any] | None = None,
     schedule: tuple[str, dict[str, Any]] = ("constant", {"rho": 0.5}), admission: str = "first_boundary",
-    selection: str = "thompson", problem_weight: str = "root_gap", credit: tuple[str, dict[str, Any]] = ("positive", {}),
-    cut: str = "token", task: Any = None, **changed: Any,
+    selection: str = "thompson", problem_weight: str = "root_gap",
+    credit: tuple[str, dict[str, Any]] = ("positive", {}), cut: str = "token", task: Any = None, **changed: Any,
 ) -> Replay:
     """Replay with the numbers of its option files but for what is named here."""
     node = option(".", "default") | changed | {

@@ -19,7 +19,8 @@ def one_state() -> tuple[Store, int]:
 
 
 def book(store: Store, row: int, tries: int, wins: int, step: int) -> None:
-    book_tries(store.shelf.columns, np.array([row]), np.array([tries]), np.array([wins]), step=step, decay=0.95, rule=RULE)
+    one = (np.array([number]) for number in (row, tries, wins))
+    book_tries(store.shelf.columns, *one, step=step, decay=0.95, rule=RULE)
 
 
 def test_the_posterior_mean_weighs_the_value_as_kappa_tries() -> None:

@@ -1,0 +1,51 @@
+"""The doors of the house, with their laws. Folder = config group = protocol = test folder.
+
+A class satisfies a door by its shape; nothing here is inherited. Constructors take keyword
+arguments only, without defaults: numbers come from the option's YAML, everything else from the
+runtime pool that ``rrl.build`` offers *by parameter name*: ``seed`` (int), ``ranks``, ``task``,
+``policy``, ``reference`` (frozen copy of the warm-started policy), ``problems``, ``value``,
+``objective``, ``output_dir`` (Path), ``resolved_config`` (dict).
+Every law below is a contract test over every YAML of the group.
+"""
+
+from rrl.protocols.learning import Learner, Objective, Policy, TokenLoss, Trunk, ValueEstimator, WarmStart
+from rrl.protocols.replaying import (
+    Admission,
+    Credit,
+    Cut,
+    Filter,
+    ProblemWeight,
+    Replay,
+    Schedule,
+    Selection,
+    Verdict,
+)
+from rrl.protocols.state import Stateful
+from rrl.protocols.tasks import Evaluator, Outcome, Problems, Recall, Reward, Task, Tracker
+
+__all__ = [
+    "Admission",
+    "Credit",
+    "Cut",
+    "Evaluator",
+    "Filter",
+    "Learner",
+    "Objective",
+    "Outcome",
+    "Policy",
+    "ProblemWeight",
+    "Problems",
+    "Recall",
+    "Replay",
+    "Reward",
+    "Schedule",
+    "Selection",
+    "Stateful",
+    "Task",
+    "TokenLoss",
+    "Tracker",
+    "Trunk",
+    "ValueEstimator",
+    "Verdict",
+    "WarmStart",
+]

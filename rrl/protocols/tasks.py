@@ -1,0 +1,90 @@
+"""Doors of what is asked, scored, measured and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from rrl.records import Progress
+from rrl.types import Metrics, Problem, Rollouts, Scored, Start, Tokens
+
+
+class Outcome(NamedTuple):
+    """A task's verdict on one whole response."""
+
+    score: float
+    solved: bool
+
+
+class Task(Protocol):
+    """Problems, score and ``solved`` of one task."""
+
+    name: str
+    fingerprint: str
+    """Stable hash of every argument and the seed: what caches are keyed by."""
+    score_range: tuple[float, float]
+    vocab_size: int
+    pad: int
+
+    def train_problems(self) -> list[Problem]: ...
+    def eval_problems(self) -> list[Problem]: ...
+    def score(self, problem: Problem, response: Tokens) -> Outcome: ...
+    def right_prefix(self, problem: Problem) -> Tokens:
+        """The prefix after which the skill alone suffices (oracle, capability gap); () if unknown."""
+        ...
+
+    def demonstrations(self, num: int, generator: np.random.Generator) -> list[tuple[Problem, Tokens]]:
+        """(problem, response) pairs for the warm start; noisy on purpose where the task says so."""
+        ...
+
+    def steps(self, problem: Problem, response: Tokens) -> list[int]:
+        """Boundaries t between the reasoning steps of a response (the task's default cut)."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+    def encode(self, text: str) -> Tokens: ...
+
+
+class Problems(Protocol):
+    """Fresh problems. Law: pure in (seed, step); an epoch is a permutation f(seed, epoch)."""
+
+    def draw(self, num: int, progress: Progress, stream: str = "problems") -> list[Start]: ...
+
+
+class Reward(Protocol):
+    """Laws: order preserved; a reward that fails drops its rows and their group, counted."""
+
+    @property
+    def dropped(self) -> int:
+        """This rank's rows that the last ``score`` left out because a reward failed."""
+        ...
+
+    def score(self, rollouts: Rollouts) -> Scored: ...
+
+
+class Recall(Protocol):
+    """Whole stored answers appended between rollout and score. Law: ``none`` returns its argument."""
+
+    def recall(self, rollouts: Rollouts) -> Rollouts: ...
+
+
+class Evaluator(Protocol):
+    """Law: bare prompts only, own random streams, never learns, never counted in the token budget."""
+
+    def when_due(self, progress: Progress) -> Metrics: ...
+    def now(self, progress: Progress) -> Metrics:
+        """Evaluate whether it is due or not."""
+        ...
+
+
+class Tracker(Protocol):
+    """Laws: a name that is not in ``rrl.metrics.CATALOGUE`` raises; a backend's failure is logged
+    once and never stops training."""
+
+    def log(self, progress: Progress, metrics: Metrics) -> None: ...
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None: ...
+    def artifact(self, path: Path) -> None: ...
+    def close(self, status: str) -> None: ...
