@@ -23,9 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=None, help="where a comparison goes (default: <first folder>/comparison)"
     )
+    parser.add_argument(
+        "--publish", type=Path, default=None, metavar="STEM", help="also write STEM.csv, STEM.md and STEM.png to commit"
+    )
     arguments = parser.parse_args(argv)
     try:
         _report(arguments.folders, arguments.out)
+        if arguments.publish is not None:
+            from rrl.report.publish import publish
+
+            sys.stdout.write(
+                "published: " + ", ".join(str(p) for p in publish(arguments.folders, arguments.publish)) + "\n"
+            )
     except ValueError as error:
         sys.stderr.write(f"rrl-report: {error}\n")
         return 1

@@ -6,7 +6,6 @@ t-intervals over seeds, none for one seed. Runs that did not finish stay in the 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rrl.report import page
-from rrl.report.arms import Arm, group_arms, overrides_of, place_of
+from rrl.report.arms import Arm, group_arms, place_of
 from rrl.report.charts import COMPARISON_CHARTS
 from rrl.report.load import Run, find_runs, load_run
 from rrl.report.plots import write_charts
 from rrl.report.run_report import made_by
+from rrl.report.runs_csv import write_csv
 from rrl.report.stats import paired_permutation, t_interval
 from rrl.report.summary import print_pointers
 
@@ -51,10 +51,10 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
     Raises:
       ValueError: no run can be read; the message says why for each.
     """
-    runs, notes = _read(folders)
+    runs, notes = read_runs(folders)
     arms = group_arms(runs)
     out.mkdir(parents=True, exist_ok=True)
-    _write_csv(runs, out)
+    write_csv(runs, out / "comparison.csv", below=out.parent)
     write_charts(COMPARISON_CHARTS, arms, out)
     body, drawings = page.curves(COMPARISON_CHARTS, arms)
     rows = [
@@ -99,7 +99,12 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     print_pointers(console, report=comparison.html, next_command=next_command)
 
 
-def _read(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """All readable runs among and below ``folders``, and notes on what is missing from the means.
+
+    Raises:
+      ValueError: no run can be read.
+    """
     runs, notes = [], []
     for folder in find_runs(folders):
         try:
@@ -168,25 +173,6 @@ def _differences(arms: Sequence[Arm]) -> str:
     headings = ("hard success, same seeds", "pairs", "mean difference", "\u00b1 95 %", "p (paired permutation)")
     smallest = '<p class="soft">The smallest p that n pairs can give is 2 / 2^n: .25 for 3, .0625 for 5.</p>'
     return "<p></p>" + page.table(headings, rows) + smallest
-
-
-def _final_names(runs: Sequence[Run]) -> list[str]:
-    return sorted({name for run in runs for name in run.final if name.startswith("eval/")})
-
-
-def _write_csv(runs: Sequence[Run], out: Path) -> None:
-    keys = sorted({k for run in runs for k in overrides_of(run)})
-    finals = _final_names(runs)
-    with open(out / "comparison.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["experiment", "seed", "status", *keys, *finals, "steps", "sampled_tokens", "seconds", "folder"]
-        )
-        for run in runs:
-            s, overrides = run.summary, overrides_of(run)
-            given, measured = [overrides.get(k, "") for k in keys], [run.final.get(m, "") for m in finals]
-            counts = [s["steps"], s["sampled_tokens"], s["seconds"], place_of(run, out.parent)]
-            writer.writerow([run.name, run.seed, s["status"], *given, *measured, *counts])
 
 
 def _runs_table(runs: Sequence[Run], below: Path) -> str:

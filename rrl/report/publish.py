@@ -1,0 +1,106 @@
+"""A sweep as three files to commit: <stem>.csv (a row a run), <stem>.md (a row an arm), <stem>.png."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from rrl.report.arms import Arm, group_arms
+from rrl.report.compare import HEADLINE, read_runs
+from rrl.report.load import Run
+from rrl.report.runs_csv import mean_of, write_csv
+from rrl.report.stats import t_interval
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+_FINALS = {
+    "hard success": HEADLINE, "greedy": "eval/hard_greedy", "capability": "eval/capability",
+    "gap": "eval/capability_gap", "easy": "eval/easy_success", "hard ever solved": "explore/hard_coverage_bare",
+}  # fmt: skip
+_MEANS = {"right prefixes": "replay/right_prefix_frac", "critic AUC": "value/auc_last_fresh"}
+
+
+def publish(folders: Sequence[Path], stem: Path) -> list[Path]:
+    """Write the three files of all runs below ``folders``; their paths.
+
+    Raises:
+      ValueError: no run can be read.
+    """
+    runs, notes = read_runs(folders)
+    arms = group_arms(runs)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_suffix(s) for s in (".csv", ".md", ".png")]
+    write_csv(runs, paths[0], below=folders[0])
+    paths[1].write_text(_page(arms, notes, stem), encoding="utf-8")
+    _draw(arms, paths[2])
+    return paths
+
+
+def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
+    runs = [run for arm in arms for run in arm.runs]
+    finals = {k: m for k, m in _FINALS.items() if any(m in r.final for r in runs)}
+    means = {k: m for k, m in _MEANS.items() if any(mean_of(r, m) is not None for r in runs)}
+    rows = [["arm", "seeds", "hard success per seed", *finals, *means, "steps", "s a run"]]
+    for arm in arms:
+        each = " ".join(f"{x:.2f}" for x in arm.finals(HEADLINE))
+        measured = [_cell(arm.finals(m)) for m in finals.values()]
+        explained = [_cell([x for r in arm.runs if (x := mean_of(r, m)) is not None]) for m in means.values()]
+        counts = [f"{_mean(arm, 'steps'):.0f}", f"{_mean(arm, 'seconds'):.0f}"]
+        rows.append([arm.label, str(len(arm.runs)), each, *measured, *explained, *counts])
+    table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
+    return (
+        f"# {stem.name.replace('_', ' ')}\n\nMeans over seeds \u00b1 95 % t-interval (none for one seed), at "
+        f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
+        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt; `capability` the same behind the "
+        "right prefix; `gap` their difference. `right prefixes` (share among replays) and `critic AUC` (before a row's "
+        f"last token, fresh rows) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
+        + "".join(f"- {note}\n" for note in notes)
+        + _made(runs)
+    )
+
+
+def _made(runs: Sequence[Run]) -> str:
+    def seen(key: str) -> str:
+        return ", ".join(sorted({str(r.summary.get(key, "-")) for r in runs}))
+
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(runs[0].summary.get("versions", {}).items()))
+    seeds = ", ".join(str(s) for s in sorted({r.seed for r in runs}))
+    command, made_at = runs[0].summary["command"], f"{versions}; {seen('device')}; seeds {seeds}"
+    return f"\nMade by `{command}` at commit {seen('commit')}; {made_at}.\n"
+
+
+def _mean(arm: Arm, key: str) -> float:
+    return t_interval([float(r.summary[key]) for r in arm.runs])[0]
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    mean, half = t_interval(values)
+    digits = 1 if mean >= 10 else 2
+    return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} \u00b1 {half:.{digits}f}"
+
+
+def _draw(arms: Sequence[Arm], path: Path) -> None:
+    """A row an arm: every seed a dot, the mean with its interval; hard success and capability."""
+    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.5 * len(arms)), layout="constrained")
+    for place, arm in enumerate(reversed(arms)):
+        for metric, colour, shift in (("eval/capability", "#0072b2", 0.14), (HEADLINE, "#d55e00", -0.14)):
+            values = arm.finals(metric)
+            if not values:
+                continue
+            mean, half = t_interval(values)
+            axes.plot(values, [place + shift] * len(values), "o", color=colour, alpha=0.35, markersize=4)
+            axes.errorbar(mean, place + shift, xerr=half or 0.0, fmt="D", color=colour, markersize=5, capsize=3)
+    axes.plot([], [], "D", color="#0072b2", label="capability: behind the right prefix")
+    axes.plot([], [], "D", color="#d55e00", label="hard success: from the bare prompt")
+    axes.set_yticks(range(len(arms)), [f"{a.label} ({len(a.runs)})" for a in reversed(arms)])
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("success at temperature 1 (dots: seeds; bars: 95 % t-interval)")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
