@@ -52,10 +52,12 @@ def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
         rows.append([arm.label, str(len(arm.runs)), each, *measured, *explained, *counts])
     table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
     return (
-        f"# {stem.name.replace('_', ' ')}\n\nMeans over seeds \u00b1 95 % t-interval (none for one seed), at "
+        f"# {stem.name.replace('_', ' ')}\n\n"
+        "Means over seeds \u00b1 95 % t-interval (none for one seed), at "
         f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
-        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt; `capability` the same behind the "
-        "right prefix; `gap` their difference. `right prefixes` (share among replays) and `critic AUC` (before a row's "
+        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt; "
+        "`capability` the same behind the right prefix; `gap` their difference. "
+        "`right prefixes` (share among replays) and `critic AUC` (before a row's "
         f"last token, fresh rows) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
         + "".join(f"- {note}\n" for note in notes)
         + _made(runs)
@@ -86,7 +88,7 @@ def _cell(values: Sequence[float]) -> str:
 
 def _draw(arms: Sequence[Arm], path: Path) -> None:
     """A row an arm: every seed a dot, the mean with its interval; hard success and capability."""
-    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.5 * len(arms)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 1.5 + 0.5 * len(arms)), layout="constrained")
     for place, arm in enumerate(reversed(arms)):
         for metric, colour, shift in (("eval/capability", "#0072b2", 0.14), (HEADLINE, "#d55e00", -0.14)):
             values = arm.finals(metric)
@@ -99,6 +101,7 @@ def _draw(arms: Sequence[Arm], path: Path) -> None:
     axes.plot([], [], "D", color="#d55e00", label="hard success: from the bare prompt")
     axes.set_yticks(range(len(arms)), [f"{a.label} ({len(a.runs)})" for a in reversed(arms)])
     axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.6, len(arms) - 0.4)
     axes.set_xlabel("success at temperature 1 (dots: seeds; bars: 95 % t-interval)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
