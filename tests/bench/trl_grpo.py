@@ -18,6 +18,11 @@ from pathlib import Path
 import torch
 
 SAMPLES = 8
+SETTING = (
+    "value=group_mean", "replay/schedule=none", "replay/admission=none", "warm_start=none", "tracker=[]",
+    f"run.samples_per_start={SAMPLES}", "learner.epochs=1", "learner.minibatches=1",
+    "evaluate.every_steps=1000000", "evaluate.dense_until=0",
+)  # fmt: skip
 
 
 def words_tokenizer(task):  # type: ignore[no-untyped-def]
@@ -101,24 +106,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
+    from hydra import compose, initialize_config_module
+
+    from rrl.build import build
     from rrl.provenance import provenance
-    from tests.small import small_house
+    from rrl.ranks import Ranks
 
     torch.set_num_threads(1)
     made = provenance("python -m tests.bench.trl_grpo")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(args.repetitions):
-            house = small_house(
-                Path(folder) / f"rrl_{repetition}", "value=group_mean", "replay/schedule=none", "warm_start=none", "tracker=[]",
-                f"run.starts_per_step={args.rows // SAMPLES}", f"run.samples_per_start={SAMPLES}", "learner.epochs=1",
-                "learner.minibatches=1", "evaluate.every_steps=1000000", "evaluate.dense_until=0",
-            )  # fmt: skip
-            seconds = {"trl": trl_seconds(house, args.rows, args.steps, Path(folder) / "trl"), "rrl": rrl_seconds(house, args.rows, args.steps)}
+            with initialize_config_module("rrl.conf", version_base="1.3"):
+                cfg = compose("train", [*SETTING, f"run.starts_per_step={args.rows // SAMPLES}"])
+            house = build(cfg, Path(folder), Ranks())
+            seconds = {
+                "trl": trl_seconds(house, args.rows, args.steps, Path(folder) / "trl"),
+                "rrl": rrl_seconds(house, args.rows, args.steps),
+            }
             for who, s in seconds.items():
                 rows.append({"who": who, "repetition": repetition, "rows": args.rows, "ms_per_step": round(s * 1e3, 2),
                              "sequences_per_s": round(args.rows / s, 1), "device": made["device"], "commit": made["commit"]})  # fmt: skip
-            print(f"repetition {repetition}: trl {seconds['trl'] * 1e3:.1f} ms, rrl {seconds['rrl'] * 1e3:.1f} ms, ratio {seconds['trl'] / seconds['rrl']:.1f}")
+            print({who: f"{s * 1e3:.1f} ms a step" for who, s in seconds.items()})
     with open(args.out, "w", newline="") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
         writer.writeheader()
