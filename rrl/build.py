@@ -38,6 +38,12 @@ RUNTIME = (
 )
 """Names of the objects that ``make`` offers to constructors."""
 
+TOP = (
+    "policy", "warm_start", "task", "problems", "reward", "value", "objective", "learner", "recall", "replay",
+    "evaluate", "tracker", "run", "name", "seed", "resume", "expected",
+)  # fmt: skip
+"""Keys of a composed config."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
@@ -105,7 +111,8 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
     given = {n: v for n, v in node.items() if n != "_target_"}
     if unknown := sorted(set(given) - set(wanted)):
         raise ValueError(
-            f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: {', '.join(wanted)}"
+            f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: "
+            + ", ".join(n for n in wanted if n not in RUNTIME)
         )
     if missing := [n for n in wanted if n not in given and n not in offered]:
         raise ValueError(f"{key}.{missing[0]} is missing; {cls.__name__} needs: {', '.join(wanted)}")
@@ -155,6 +162,9 @@ def _is_plain(hint: Any) -> bool:
 def _spell(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of: " + ", ".join(repr(a) for a in typing.get_args(hint))
+    words = {float: "a number", int: "an integer", bool: "true or false", str: "text", Path: "a path"}
+    if hint in words:
+        return words[hint]
     return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
 
 
@@ -164,28 +174,50 @@ def validate(cfg: DictConfig, ranks: Ranks) -> None:
         raise ValueError(
             "key 'sweeps' was added as plain values; run a sweep as: rrl-train --config-dir=. +sweeps=<name>"
         )
+    if unknown := sorted(str(k) for k in set(cfg) - set(TOP)):
+        raise ValueError(f"{unknown[0]} is not a key of the config; expected one of: {', '.join(TOP)}")
     check(OmegaConf.to_container(cfg, resolve=True))
-    for name, least in (("token_budget", 1), ("starts_per_step", ranks.size), ("samples_per_start", 1)):
-        if type(cfg.run[name]) is not int or cfg.run[name] < least:
-            why = f" (the number of ranks is {ranks.size})" if name == "starts_per_step" else ""
-            raise ValueError(f"run.{name} is {cfg.run[name]!r}; expected an integer >= {least}{why}")
+    _check_run(cfg, ranks)
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise ValueError(f"seed is {cfg.seed!r}; expected an integer >= 0")
 
 
+def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
+    """Types and bounds of the group ``run``, which no constructor takes."""
+    least = {
+        "token_budget": 1, "starts_per_step": ranks.size, "samples_per_start": 1, "num_threads": 1,
+        "checkpoint_every": 1, "keep_checkpoints": 1, "warm_up.batches": 0, "warm_up.starts": ranks.size,
+    }  # fmt: skip
+    for key, bound in least.items():
+        value = OmegaConf.select(cfg.run, key)
+        if type(value) is not int or value < bound:
+            why = f" (the number of ranks is {ranks.size})" if ranks.size > 1 and bound > 1 else ""
+            raise ValueError(f"run.{key} is {value!r}; expected an integer >= {bound}{why}")
+    if type(cfg.run.warm_up.admit) is not bool:
+        raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
+    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor"}
+    if unknown := sorted(str(k) for k in set(cfg.run) - known):
+        raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
+
+
 def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
-    """Build every room of a validated config. The policy is warm-started here, before the reference is copied."""
+    """Build every room of a validated config.
+
+    The policy is warm-started here, before the reference and the value's trunk are copied from it; rooms that do not
+    need its weights come first, so that their complaints do not wait for the warm start.
+    """
     pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
     pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
     task = pool["task"] = make(cfg.task, "task", **pool)
     _check_lengths(task, cfg)
     policy = pool["policy"] = make(cfg.policy, "policy", **pool)
+    pool["problems"] = make(cfg.problems, "problems", **pool)
+    pool["objective"] = make(cfg.objective, "objective", **pool)
+    recall, replay = make(cfg.recall, "recall", **pool), make(cfg.replay, "replay", **pool)
+    trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
     make(cfg.warm_start, "warm_start", **pool).prepare(policy)
     pool["reference"] = policy.frozen()
-    pool["problems"] = make(cfg.problems, "problems", **pool)
     value = pool["value"] = make(cfg.value, "value", **pool)
-    pool["objective"] = make(cfg.objective, "objective", **pool)
-    trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
     return House(
         seed=cfg.seed,
         run=cfg.run,
@@ -195,8 +227,8 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
         policy=policy,
         value=value,
         reward=make(cfg.reward, "reward", **pool),
-        recall=make(cfg.recall, "recall", **pool),
-        replay=make(cfg.replay, "replay", **pool),
+        recall=recall,
+        replay=replay,
         learner=make(cfg.learner, "learner", **pool),
         exploration=Exploration(),
         evaluate=make(cfg.evaluate, "evaluate", **pool),

@@ -43,7 +43,10 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"checkpoint is {str(folder)!r}, which has no meta.json; "
             f"expected a folder such as <run>/checkpoints/step_000100"
         )
-    meta = json.loads((folder / "meta.json").read_text())
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"checkpoint {str(folder)!r}: meta.json cannot be read ({error})") from error
     if meta.get("format") != FORMAT:
         raise ValueError(f"checkpoint {str(folder)!r} has format {meta.get('format')}; this version reads {FORMAT}")
     try:

@@ -9,9 +9,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from rrl.cli import speak
+
+
+def main() -> None:
+    """The command. Exit code 1, with one line, where the command line or the checkpoint is wrong."""
+    speak("rrl-eval", _job, config_name="eval")
+
 
 @hydra.main(version_base="1.3", config_path="pkg://rrl.conf", config_name="eval")
-def main(cfg: DictConfig) -> None:
+def _job(cfg: DictConfig) -> None:
     """Rebuild the run's house from the checkpoint's own config, load it, evaluate."""
     try:
         run(cfg, Path(HydraConfig.get().runtime.output_dir))
@@ -41,7 +48,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, float]:
     assert isinstance(config, DictConfig)
     config.warm_start = {"_target_": "rrl.warm_start.none.NoWarmStart"}
     config.tracker = {}
-    if cfg.evaluate is not None:
+    if cfg.get("evaluate") is not None:  # a group without a choice leaves no key
         config.evaluate = cfg.evaluate
     house = build.build(config, output_dir, Ranks())
     progress = restore(house, folder)

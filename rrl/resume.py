@@ -48,6 +48,8 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
             continue
         dotted = key.replace("/", ".")
         before, now = OmegaConf.select(stored, dotted), OmegaConf.select(cfg, dotted)
+        if before is None and now is None:  # an experiment or a setting: many keys at once
+            raise ValueError(f"{override!r} cannot be given while resuming: a run goes on with its own config; drop it")
         if before == now:
             continue
         if not dotted.startswith(MAY_CHANGE):
@@ -55,6 +57,8 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
                 f"{override!r} would change a resumed run: the checkpoint has {dotted} = {before}, now {now}; "
                 f"drop it, or start a new run. While resuming, only {', '.join(MAY_CHANGE)} may change"
             )
-        OmegaConf.update(stored, dotted, now)
+        OmegaConf.update(stored, dotted, now, merge=False)
+        if dotted == "run.token_budget" and "console" in stored.tracker:
+            stored.tracker.console.token_budget = now  # resolved when the run began
     stored.resume = cfg.resume
     return stored

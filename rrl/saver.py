@@ -32,13 +32,14 @@ class Saver:
 
     def after_step(self, progress: Progress) -> None:
         """Save when due or when asked to stop. Raises StopRequested after saving for a stop."""
+        stop = self._house.ranks.sum([float(self.stop)])[0] > 0  # a signal may reach ranks at different steps
         if (
-            self.stop
+            stop
             or progress.finished
             or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0)
         ):
             self.save(progress)
-        if self.stop and not progress.finished:
+        if stop and not progress.finished:
             raise StopRequested(progress)
 
     def save(self, progress: Progress) -> None:

@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import time
+import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from rrl.cli import speak
 
 if TYPE_CHECKING:
     from rrl.build import House
@@ -27,52 +31,85 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_FAILED: list[str] = []  # folders of this process's failed jobs; the basic launcher runs all of them here
+
+
+def main() -> None:
+    """The command. Exit code 1 where the command line is wrong or a run failed, 130 after Ctrl-C."""
+    speak("rrl-train", _job, config_name="train")
+    if _FAILED:
+        raise SystemExit(f"rrl-train: {len(_FAILED)} of the jobs failed: {', '.join(_FAILED)}; see done.json there")
+
+
 @hydra.main(version_base="1.3", config_path="pkg://rrl.conf", config_name="train")
-def main(cfg: DictConfig) -> float | None:
-    """Train one run. Returns eval/hard_success, for sweepers."""
+def _job(cfg: DictConfig) -> float | None:
+    """Train one run. Returns eval/hard_success, for sweepers; nan where it failed, so that other jobs go on."""
     context = HydraConfig.get()
-    output_dir = Path(context.runtime.output_dir)
-    record: dict[str, Any] = {"status": "failed", "value": None, "error": None}
+    folder, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+    record: dict[str, Any] = {"status": "failed", "value": None, "error": None, "traceback": None}
     try:
-        record |= run(cfg, output_dir, overrides=list(context.overrides.task))
-    except ValueError as error:  # the doors speak to people: one clear line, no traceback
-        record["error"] = str(error)
-        if context.mode == RunMode.MULTIRUN or os.environ.get("HYDRA_FULL_ERROR"):
-            log.error("%s", error)
-            raise  # the launcher marks this job as failed and goes on with the next
-        raise SystemExit(f"rrl-train: {error}") from None
-    except BaseException as error:
-        record["error"] = f"{type(error).__name__}: {error}"
+        cfg, folder, checkpoint = _resumed(cfg, folder, overrides)
+        record |= run(cfg, folder, overrides, checkpoint)
+    except KeyboardInterrupt:
+        record |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
+    except (ValueError, FloatingPointError) as error:  # the doors speak to people: one clear line, no traceback
+        record |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
+    except Exception as error:
+        record |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
-        raise
     finally:
-        (output_dir / "done.json").write_text(json.dumps({k: record[k] for k in ("status", "value", "error")}))
+        if os.environ.get("RANK", "0") == "0":
+            kept = {k: record[k] for k in ("status", "value", "error", "traceback")}
+            (folder / "done.json").write_text(json.dumps(kept, indent=2))
     if record["status"] == "interrupted":
         raise SystemExit(130)
-    return None if record["value"] is None else float(record["value"])
+    if record["status"] == "failed":
+        if context.mode != RunMode.MULTIRUN:
+            raise SystemExit(f"rrl-train: {record['error']}")
+        log.error("%s", record["error"])
+        _FAILED.append(str(folder))
+        return float("nan")
+    value: float | None = record["value"]
+    return value
 
 
-def run(cfg: DictConfig, output_dir: Path, overrides: list[str]) -> dict[str, Any]:
+def _resumed(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[DictConfig, Path, Path | None]:
+    """Config, folder and checkpoint of the run: those of the resumed one where ``resume`` names it."""
+    if not cfg.resume:
+        return cfg, folder, None
+    from rrl import resume
+
+    checkpoint = resume.find(cfg.resume)
+    return resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent, checkpoint
+
+
+def _fallback(error: Exception, folder: Path) -> str:
+    """Where to go back to when numbers have become NaN or infinite."""
+    if not isinstance(error, FloatingPointError):
+        return ""
+    from rrl.checkpoint import latest
+
+    return f"; the last good checkpoint is {latest(folder)}"
+
+
+def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
     """Validate, build, train, evaluate and report. Returns the run's record, also in ``summary.json``."""
     import torch
 
     from rrl import build as building
-    from rrl import resume
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
     from rrl.report.summary import finish_run
 
     begin = time.perf_counter()
-    torch.set_num_threads(cfg.run.num_threads)
-    checkpoint = resume.find(cfg.resume) if cfg.resume else None
-    if checkpoint is not None:
-        cfg, output_dir = resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent
     ranks = Ranks()
     status = "failed"
     try:
         building.validate(cfg, ranks)
+        torch.set_num_threads(cfg.run.num_threads)
         house = building.build(cfg, output_dir, ranks)
-        OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
+        if ranks.is_main:
+            OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
         try:
             status, progress, final = _train(house, output_dir, cfg, checkpoint)
         finally:
@@ -103,7 +140,7 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
     if checkpoint is None:
         progress = first_progress(house.run)
     else:
-        progress = restore(house, checkpoint)
+        progress = replace(restore(house, checkpoint), token_budget=house.run.token_budget)  # it may have been changed
         house.tracker.resume_at(progress)
     with _StopCleanly(saver):
         try:

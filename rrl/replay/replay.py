@@ -206,8 +206,8 @@ class Replay:
             newest = self.store.newest_score(progress.step)
             newest = newest if self._last_rescore is None else max(newest, self._last_rescore)
             if progress.step - newest > self._max_score_age:
-                raise ValueError(f"the newest score of a stored state is {progress.step - newest} steps old; expected at "
-                                 f"most max_score_age = {self._max_score_age}: call replay.rescore before draw")
+                raise ValueError(f"the newest score of a stored state is {progress.step - newest} steps old; expected "
+                                 f"at most max_score_age = {self._max_score_age}: call replay.rescore before draw")
         return eligible
 
     def _states(

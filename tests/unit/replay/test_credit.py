@@ -11,7 +11,9 @@ P = a_problem()
 SOLVED = an_attempt(P, (4,), prefix=(3,), solved=True)
 
 
-def weight(name: str, attempt: Any = SOLVED, root_success: float = 0.25, origin: str = "rollout", **changed: Any) -> float:
+def weight(
+    name: str, attempt: Any = SOLVED, root_success: float = 0.25, origin: str = "rollout", **changed: Any
+) -> float:
     result: float = make(option("credit", name) | changed, "replay.credit").weight(attempt, root_success, origin)
     return result
 

@@ -254,7 +254,7 @@ def test_ranks_follow_a_new_value_after_rescoring_and_old_scores_are_refused() -
     at = progress_at(6)
     judge(4)
     assert replay.draw(at, 2)[0].prefix == (4,)
-    with pytest.raises(ValueError, match="replay.max_score_age = 20: call replay.rescore before draw"):
+    with pytest.raises(ValueError, match="at most max_score_age = 20: call replay.rescore before draw"):
         replay.draw(progress_at(27), 2)
 
 

@@ -22,9 +22,10 @@ class Task:
         return "".join(TEXT.get(t, "?") for t in tokens)
 
 
-def verdict(name: str, tokens: tuple[int, ...], *, origin: str = "rollout", depth_frac: float = 0.5, **changed: Any) -> Any:
-    node = {k: v for k, v in option("filter", name).items()} | changed
-    one = make(node, name, task=Task())
+def verdict(
+    name: str, tokens: tuple[int, ...], *, origin: str = "rollout", depth_frac: float = 0.5, **changed: Any
+) -> Any:
+    one = make(option("filter", name) | changed, name, task=Task())
     return one.check(a_prefix(P, tokens, origin=origin, depth_frac=depth_frac), an_attempt(P, (8,)))
 
 

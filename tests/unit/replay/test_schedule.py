@@ -10,7 +10,8 @@ from tests.unit.replay.builders import option, progress_at
 
 
 def plan(name: str, *args: Any, changed: dict[str, Any] | None = None, **kwargs: Any) -> Plan:
-    result: Plan = make(option("schedule", name) | (changed or {}), "replay.schedule").plan(progress_at(*args, **kwargs))
+    schedule = make(option("schedule", name) | (changed or {}), "replay.schedule")
+    result: Plan = schedule.plan(progress_at(*args, **kwargs))
     return result
 
 
