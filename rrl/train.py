@@ -120,8 +120,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
         "name": cfg.name, "seed": cfg.seed, "status": status, "value": final.get("eval/hard_success"), "error": None,
         "steps": progress.step, "sampled_tokens": progress.sampled_tokens,
         "seconds": round(time.perf_counter() - begin, 1), "final": final,
-        "expected": OmegaConf.to_container(cfg.expected) if cfg.get("expected") else {}, "overrides": overrides,
-        **provenance("rrl-train"),
+        "expected": expected_of(cfg, house.task.name), "overrides": overrides, **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
         (output_dir / "summary.json").write_text(json.dumps(record, indent=2))
@@ -155,6 +154,14 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
     return status, progress, final
+
+
+def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
+    """What the experiment promises on this task: metric -> [value, tolerance]; nothing elsewhere."""
+    promised = OmegaConf.to_container(cfg.expected) if cfg.expected else {}
+    assert isinstance(promised, dict)
+    pairs: dict[str, Any] = promised.get(task, {})
+    return pairs
 
 
 def prefix_rows(house: House) -> list[dict[str, Any]]:

@@ -5,11 +5,10 @@ Pure functions of log-prob, entropy and advantage: no model, no mask, no autogra
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from rrl.objective.binding import Aggregation, bound, check_aggregation, token_weight
 from rrl.protocols import TokenLoss
 from rrl.types import Estimated
 
@@ -20,7 +19,7 @@ class PPOClip:
     r_u = pi(y_u) / pi_behaviour(y_u). Schulman et al., 1707.06347, eq. 7 (entropy: eq. 9); a wider upper bound
     is DAPO's clip-higher (Yu et al., 2503.14476). Where A_u < 0 dual clip bounds the surrogate by
     dual_clip A_u from below (Ye et al., 1912.09729). w_u is share / num_tokens for the token
-    mean and share / (num_rows T_row) for the sequence mean.
+    mean, share / (num_rows T_row) for the sequence mean and share / (num_rows longest response) for constant.
     """
 
     def __init__(
@@ -30,7 +29,7 @@ class PPOClip:
         clip_high: float,
         dual_clip: float,
         entropy_coef: float,
-        aggregation: Literal["token_mean", "sequence_mean"],
+        aggregation: Aggregation,
     ) -> None:
         """See conf/objective/ppo_clip.yaml. Raises ValueError for a bound that cannot clip."""
         if not 0.0 < clip_low < 1.0:
@@ -39,8 +38,7 @@ class PPOClip:
             raise ValueError(f"objective.clip_high is {clip_high}; expected > 0")
         if dual_clip != 0.0 and dual_clip <= 1.0 + clip_high:
             raise ValueError(f"objective.dual_clip is {dual_clip}; expected 0 (none) or > 1 + clip_high")
-        if aggregation not in ("token_mean", "sequence_mean"):
-            raise ValueError(f"objective.aggregation is {aggregation!r}; expected token_mean or sequence_mean")
+        check_aggregation(aggregation)
         self.clip_range = (1.0 - clip_low, 1.0 + clip_high)
         self._dual_clip = dual_clip
         self._entropy_coef = entropy_coef
@@ -56,24 +54,11 @@ class PPOClip:
         Returns:
           (logprob, entropy, index into these rows' axis A) -> (loss, d_logprob, d_entropy).
         """
-        advantage, behavior_logprob = estimated.advantage, estimated.rollouts.behavior_logprob
-        weight = self._weight(estimated, share, num_tokens, num_rows)
-
-        def token_loss(logprob: Tensor, entropy: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            at = index.to(advantage.device)
-            w, a, old = (x[at].to(logprob) for x in (weight, advantage, behavior_logprob))
-            surrogate, d_surrogate = self._surrogate(torch.exp(logprob - old), a)
-            loss = -(w * surrogate).sum() - self._entropy_coef * (w * entropy).sum()
-            return loss, -w * d_surrogate, -self._entropy_coef * w
-
-        return token_loss
-
-    def _weight(self, estimated: Estimated, share: float, num_tokens: int, num_rows: int) -> Tensor:
-        # float64, cast at use: 1/n rounded early would differ between dtypes of the policy.
-        lengths = estimated.sequences.lengths
-        if self._aggregation == "token_mean":
-            return torch.full((len(estimated.advantage),), share / max(num_tokens, 1), dtype=torch.float64)
-        return torch.repeat_interleave(share / (max(num_rows, 1) * lengths.double()), lengths)
+        weight = token_weight(estimated, self._aggregation, share, num_tokens, num_rows)
+        return bound(
+            estimated, weight, self._entropy_coef,
+            lambda logprob, old, advantage, _: self._surrogate(torch.exp(logprob - old), advantage),
+        )  # fmt: skip
 
     def _surrogate(self, ratio: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
         """(surrogate, d surrogate/d logprob): r A where the bound does not bite, else constant."""

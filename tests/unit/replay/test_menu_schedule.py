@@ -130,7 +130,7 @@ def test_all_failed_weighs_problems_whose_last_two_fresh_rows_failed() -> None:
         make(option("problem_weight", "all_failed") | {"below": 0.0}, "replay.problem_weight")
 
 
-def test_all_failed_replays_a_problem_again_after_three_failures_in_a_row() -> None:
+def test_all_failed_replays_a_problem_again_after_two_failures_in_a_row() -> None:
     replay, p = a_replay(problem_weight="all_failed", admission="first_boundary"), a_problem()
     replay.observe([an_attempt(p, (3, 4))], progress_at(-1), warm_up=True)
     assert row_of(replay.store, p, (3,)) == 0

@@ -14,24 +14,26 @@ from rrl.replay.selection.mix import places
 from rrl.replay.selection.proportional import race_scores
 from tests.unit.replay.builders import option, progress_at, some_candidates
 
-SEEDS = range(3000)
+DRAWS = 600   # of one seeded generator; three standard errors are .06
 
 
 def first_places(name: str, candidates: Candidates, *, done: float = 0.5, step: int = 0, **changed: Any) -> np.ndarray:
-    """[P] share of the seeds in which a state is ranked first."""
+    """[P] share of the draws in which a state is ranked first."""
     selection = make(option("selection", name) | changed, "replay.selection")
     progress = progress_at(step, done=done)
-    best = [int(np.argmax(selection.rank(candidates, progress, np.random.default_rng(s)))) for s in SEEDS]
-    return np.bincount(best, minlength=len(candidates)) / len(SEEDS)
+    generator = np.random.default_rng(0)
+    best = [int(np.argmax(selection.rank(candidates, progress, generator))) for _ in range(DRAWS)]
+    return np.bincount(best, minlength=len(candidates)) / DRAWS
 
 
 def near(*shares: float) -> Any:
-    return pytest.approx(np.array(shares), abs=0.03)
+    return pytest.approx(np.array(shares), abs=0.06)
 
 
 def test_a_race_is_won_in_proportion_to_the_weights_and_weight_0_comes_last() -> None:
-    scores = np.stack([race_scores(np.array([1.0, 3.0, 0.0]), np.random.default_rng(s)) for s in SEEDS])
-    assert np.bincount(scores.argmax(1), minlength=3) / len(SEEDS) == near(0.25, 0.75, 0.0)
+    generator = np.random.default_rng(0)
+    scores = np.stack([race_scores(np.array([1.0, 3.0, 0.0]), generator) for _ in range(DRAWS)])
+    assert np.bincount(scores.argmax(1), minlength=3) / DRAWS == near(0.25, 0.75, 0.0)
     assert (scores[:, 2] == 0.0).all() and (scores[:, :2] > 0.0).all()
     assert race_scores(np.zeros(2), np.random.default_rng(0)).tolist() == [0.0, 0.0]
     assert race_scores(np.array([1e-300, 0.0]), np.random.default_rng(0))[0] > 0.1   # only ratios matter
@@ -63,7 +65,7 @@ def test_gain_counts_what_is_above_the_bare_prompt() -> None:
 def test_plr_mixes_the_rank_of_the_value_with_idleness() -> None:
     candidates = some_candidates(value=[0.9, 0.5], idle=[0, 4])
     assert first_places("plr", candidates, beta=1.0, stale_frac=0.0) == near(2 / 3, 1 / 3)   # 1 : 1/2
-    assert first_places("plr", candidates, beta=1.0, stale_frac=0.5) == near(1 / 3, 2 / 3)   # (2/3 + 0) / 2, (1/3 + 1) / 2
+    assert first_places("plr", candidates, beta=1.0, stale_frac=0.5) == near(1 / 3, 2 / 3)   # (2/3 + 0, 1/3 + 1) / 2
     assert first_places("plr", candidates) == near(0.9, 0.1)     # 2^-10 is next to nothing beside .1 idle
     equal = some_candidates(value=[0.5, 0.5])                    # never idle: that part is uniform
     assert first_places("plr", equal) == near(0.5, 0.5)

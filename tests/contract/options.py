@@ -1,0 +1,128 @@
+"""Every option of every config group, found by listing conf/: a new YAML is under the laws by existing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+CONF = Path(__file__).parents[2] / "conf"
+
+# Whole configs and Hydra's own groups choose options and are none themselves.
+NOT_OPTIONS = {"experiment", "setting", "run", "hydra"}
+SEVERAL = {"tracker", "replay/filter"}  # groups of which one chooses a list
+
+
+def options(group: str) -> list[str]:
+    """The options of a group, by name."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def every(group: str) -> pytest.MarkDecorator:
+    """Runs a law for every YAML of ``group``."""
+    return pytest.mark.parametrize("option", options(group))
+
+
+GROUPS = sorted({
+    str(path.parent.relative_to(CONF)) for path in CONF.glob("*/**/*.yaml")
+    if path.relative_to(CONF).parts[0] not in NOT_OPTIONS
+})  # fmt: skip
+EVERY_OPTION = [(group, option) for group in GROUPS for option in options(group)]
+
+# The numbers of a test's house: as little of everything as still trains.
+SMALL = {
+    "run.token_budget": "2000",
+    "run.starts_per_step": "16",
+    "run.warm_up.batches": "1",
+    "run.warm_up.starts": "16",
+    "task.num_hard": "8",
+    "task.num_easy": "8",
+    "warm_start.steps": "3",
+    "warm_start.batch": "16",
+    "evaluate.every_steps": "100",
+    "tracker": "[]",
+}
+
+# What an option cannot do without, and why; everything else runs as its YAML stands.
+NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
+    # A hub model: a random Llama is written to a folder, so that no test reaches the hub.
+    ("policy", "causal_lm"): lambda folder: [
+        f"policy.backbone.source.model={random_llama(folder / 'llama')}", "policy.backbone.device=cpu",
+    ],
+    # A task of long problems alone has nothing for the default half of easy ones.
+    ("task", "arith_chain"): lambda folder: ["problems=hard"],
+    # Its numbers stand in SMALL, which must not speak of warm_start where there is none.
+    ("warm_start", "sft"): lambda folder: [
+        "warm_start.steps=3", "warm_start.batch=16", f"warm_start.cache_dir={folder / 'sft'}",
+    ],
+    # A group of one row is its own baseline: advantage 0, and nothing to learn.
+    ("value", "group_mean"): lambda folder: ["run.samples_per_start=4"],
+    ("value", "group_norm"): lambda folder: ["run.samples_per_start=4"],
+    ("value", "leave_one_out"): lambda folder: ["run.samples_per_start=4"],
+    # Sixteen samples of 128 problems are the work of a run, not of a law.
+    ("evaluate", "sampled"): lambda folder: ["evaluate.num_samples=4", "evaluate.k=2", "evaluate.max_problems=4"],
+    # No account and no network.
+    ("tracker", "wandb"): lambda folder: ["tracker.wandb.mode=offline"],
+    # Awake in the few steps of a test: open from the first token, triggered by three steps, steep.
+    ("replay/schedule", "window"): lambda folder: ["replay.schedule.first=0.0"],
+    # Text of a few tokens: boundaries may stand one token apart.
+    **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("code_line", "newline", "sentence")},
+    ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
+    ("replay/schedule", "plateau_trigger"): lambda folder: [
+        "replay.schedule.window_steps=2", "replay.schedule.min_rise=1.0",
+    ],
+    ("replay/schedule", "plateau_trigger"): lambda folder: [
+        "replay.schedule.window_steps=3", "replay.schedule.min_rise=1.0",
+    ],
+    # Text of a few tokens: boundaries may stand one token apart.
+    **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("code_line", "newline", "sentence")},
+    ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
+}  # fmt: skip
+
+
+def overrides_for(group: str, option: str, folder: Path) -> list[str]:
+    """The small house with one option chosen."""
+    base = {"warm_start.cache_dir": str(folder / "warm_start")} | SMALL
+    # One choice a group: numbers of the option that stood there before are not those of this one.
+    kept = [f"{key}={value}" for key, value in base.items() if key != group and not key.startswith(f"{group}.")]
+    choice = f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}"
+    return [*kept, choice, *NEEDS.get((group, option), lambda folder: [])(folder)]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config of ``rrl-train`` with ``overrides``."""
+    with initialize_config_module("rrl.conf", version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def node_of(path: Path) -> dict[str, object]:
+    """An option file as it stands."""
+    content: dict[str, object] = yaml.safe_load(path.read_text())
+    return content
+
+
+def random_llama(folder: Path) -> Path:
+    """A two-layer Llama of 256 tokens with grouped heads and tied embeddings, and a tokenizer, in ``folder``."""
+    if (folder / "config.json").is_file():
+        return folder
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    config = LlamaConfig(
+        vocab_size=256, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=64, tie_word_embeddings=True, initializer_range=0.5,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer = Tokenizer(WordLevel({"<pad>": 0} | {f"w{i}": i for i in range(1, 256)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(folder)
+    return folder
