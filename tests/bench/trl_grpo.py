@@ -13,6 +13,7 @@ import csv
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -48,8 +49,15 @@ def trl_seconds(house, rows: int, steps: int, folder: Path) -> float:  # type: i
     problems = {" ".join(f"t{t}" for t in p.prompt): p for p in task.train_problems() if p.difficulty == "hard"}
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=task.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=32, pad_token_id=0, bos_token_id=None, eos_token_id=4,
+            vocab_size=task.vocab_size,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=32,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=4,
         )
     )
     marks: list[float] = []
@@ -62,12 +70,25 @@ def trl_seconds(house, rows: int, steps: int, folder: Path) -> float:  # type: i
         return [task.score(problems[p], tuple(ids)).score for p, ids in zip(prompts, completion_ids, strict=True)]
 
     config = GRPOConfig(
-        output_dir=str(folder), per_device_train_batch_size=rows, num_generations=SAMPLES, max_completion_length=5,
-        max_steps=steps + 1, learning_rate=1e-3, logging_strategy="no", save_strategy="no", report_to=[], use_cpu=True,
-        beta=0.0, gradient_checkpointing=False, disable_tqdm=True, bf16=False,
+        output_dir=str(folder),
+        per_device_train_batch_size=rows,
+        num_generations=SAMPLES,
+        max_completion_length=5,
+        max_steps=steps + 1,
+        learning_rate=1e-3,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        beta=0.0,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        bf16=False,
     )
     data = Dataset.from_dict({"prompt": list(problems)})
-    trainer = GRPOTrainer(model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=words_tokenizer(task))
+    trainer = GRPOTrainer(
+        model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=words_tokenizer(task)
+    )
     trainer.add_callback(Mark())
     trainer.train()
     return (marks[-1] - marks[0]) / (len(marks) - 1)
@@ -91,10 +112,8 @@ def rrl_seconds(house, rows: int, steps: int) -> float:  # type: ignore[no-untyp
         if len(marks) > steps:
             raise Enough
 
-    try:
+    with suppress(Enough):
         loop.train(house, budget, after)
-    except Enough:
-        pass
     return (marks[-1] - marks[0]) / (len(marks) - 1)
 
 
@@ -133,7 +152,9 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     median = {w: statistics.median(r["sequences_per_s"] for r in rows if r["who"] == w) for w in ("trl", "rrl")}
-    print(f"median sequences/s: trl {median['trl']:.0f}, rrl {median['rrl']:.0f}, ratio {median['rrl'] / median['trl']:.1f}")
+    print(
+        f"median sequences/s: trl {median['trl']:.0f}, rrl {median['rrl']:.0f}, ratio {median['rrl'] / median['trl']:.1f}"
+    )
 
 
 if __name__ == "__main__":

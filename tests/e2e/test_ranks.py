@@ -19,7 +19,11 @@ def run_ranks(size: int, folder: Path) -> dict[str, list]:
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     jobs = [
-        subprocess.Popen([sys.executable, "-m", "tests.e2e.two_ranks", str(folder)], cwd=ROOT, env=os.environ | shared | {"RANK": str(r)})
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.two_ranks", str(folder)],
+            cwd=ROOT,
+            env=os.environ | shared | {"RANK": str(r)},
+        )
         for r in range(size)
     ]
     assert [job.wait(timeout=240) for job in jobs] == [0] * size

@@ -19,7 +19,9 @@ def weights(house: House) -> dict[str, torch.Tensor]:
     return {str(i): p.detach().clone() for i, p in enumerate(house.policy.parameters())}
 
 
-def train(house: House, progress: Progress | None = None, after: Callable[[Progress], None] = lambda p: None) -> Progress:
+def train(
+    house: House, progress: Progress | None = None, after: Callable[[Progress], None] = lambda p: None
+) -> Progress:
     progress = first_progress(house.run) if progress is None else progress
     return loop.train(house, loop.warm_up(house, progress, after), after)
 

@@ -102,8 +102,15 @@ def test_every_replayed_state_was_stored_before_and_is_continued_exactly(tmp_pat
 
 
 def test_credit_goes_to_the_prefix_tokens_of_converted_replays_only(tmp_path: Path) -> None:
-    seen = run_watched(tmp_path, "replay/schedule=constant", "warm_start.steps=300", "warm_start.batch=128", "run.token_budget=8000")
-    converted = {(a.start.problem.id, a.start.prefix) for _, attempts in seen.observed for a in attempts if a.solved and a.start.replayed}
+    seen = run_watched(
+        tmp_path, "replay/schedule=constant", "warm_start.steps=300", "warm_start.batch=128", "run.token_budget=8000"
+    )
+    converted = {
+        (a.start.problem.id, a.start.prefix)
+        for _, attempts in seen.observed
+        for a in attempts
+        if a.solved and a.start.replayed
+    }
     assert converted
     assert seen.credited
     for start, tokens, weight in seen.credited:

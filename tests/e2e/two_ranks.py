@@ -16,14 +16,21 @@ from tests.small import composed
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     ranks = Ranks()
-    cfg = composed(f"warm_start.cache_dir={folder / 'warm_start'}", "replay/schedule=constant", "policy.backbone.dtype=float64", "tracker=[]")
+    cfg = composed(
+        f"warm_start.cache_dir={folder / 'warm_start'}",
+        "replay/schedule=constant",
+        "policy.backbone.dtype=float64",
+        "tracker=[]",
+    )
     house = build.build(cfg, folder, ranks)
     seen: list[list[float]] = []
     progress = loop.warm_up(house, first_progress(house.run), lambda p: seen.append([p.step, p.sampled_tokens]))
     loop.train(house, progress, lambda p: seen.append([p.step, p.sampled_tokens]))
     if ranks.is_main:
         keys = [row["key"] for row in house.replay.rows()]
-        torch.save({"weights": list(house.policy.parameters()), "seen": seen, "keys": keys}, folder / f"ranks_{ranks.size}.pt")
+        torch.save(
+            {"weights": list(house.policy.parameters()), "seen": seen, "keys": keys}, folder / f"ranks_{ranks.size}.pt"
+        )
     ranks.close()
 
 
