@@ -8,9 +8,8 @@ the same for a whole config without building anything.
 from __future__ import annotations
 
 import inspect
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import protocols as doors
+from rrl.annotations import fit, is_target
 from rrl.exploration import Exploration
 from rrl.ranks import Ranks
 from rrl.tracker.all import Trackers
@@ -77,28 +77,24 @@ def make(node: DictConfig | dict[str, Any], key: str, **runtime: Any) -> Any:
     """
     arguments = _arguments(node, key, offered=runtime)
     for name, value in arguments.items():
-        if _is_target(value):
+        if is_target(value):
             arguments[name] = make(value, f"{key}.{name}", **runtime)
-        elif isinstance(value, Mapping) and value and all(_is_target(v) for v in value.values()):
+        elif isinstance(value, Mapping) and value and all(is_target(v) for v in value.values()):
             arguments[name] = {k: make(v, f"{key}.{name}.{k}", **runtime) for k, v in value.items()}
     return instantiate({"_target_": node["_target_"], "_partial_": True})(**arguments)
 
 
 def check(node: Any, key: str = "") -> None:
     """Check every ``_target_`` node below ``node`` without building it. Raises as ``make`` does."""
-    if _is_target(node):
+    if is_target(node):
         _arguments(node, key, offered=dict.fromkeys(RUNTIME))
     if isinstance(node, Mapping):
         for name, child in node.items():
             check(child, f"{key}.{name}".lstrip("."))
 
 
-def _is_target(value: Any) -> bool:
-    return isinstance(value, Mapping) and "_target_" in value
-
-
 def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) -> dict[str, Any]:
-    if not _is_target(node):
+    if not is_target(node):
         raise ValueError(f"{key} has no _target_; expected an option of that group (see rrl-train --help)")
     if isinstance(node, DictConfig):
         node = typing.cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
@@ -116,56 +112,8 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
         )
     if missing := [n for n in wanted if n not in given and n not in offered]:
         raise ValueError(f"{key}.{missing[0]} is missing; {cls.__name__} needs: {', '.join(wanted)}")
-    arguments = {n: _fit(v, hints.get(n, Any), f"{key}.{n}") for n, v in given.items()}
+    arguments = {n: fit(v, hints.get(n, Any), f"{key}.{n}") for n, v in given.items()}
     return arguments | {n: offered[n] for n in wanted if n not in given}
-
-
-def _fit(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as ``hint`` wants it (int -> float, list -> tuple), or ValueError naming ``key``."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in inner:
-            try:
-                return _fit(value, option, key)
-            except ValueError:
-                continue
-    elif origin is typing.Literal and value in inner:
-        return value
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-5 without a dot as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    elif hint in (int, str, bool) and type(value) is hint:
-        return value
-    elif hint is type(None) and value is None:
-        return None
-    elif hint is Path and isinstance(value, str):
-        return Path(value)
-    elif (origin or hint) in (list, tuple, Sequence) and isinstance(value, (list, tuple)):
-        item = inner[0] if inner else Any
-        items = [_fit(v, item, f"{key}[{i}]") for i, v in enumerate(value)]
-        return items if (origin or hint) is list else tuple(items)
-    elif (origin or hint) in (dict, Mapping) and isinstance(value, Mapping):
-        return {k: _fit(v, inner[1] if inner else Any, f"{key}.{k}") for k, v in value.items()}
-    elif hint is Any or (not _is_plain(hint) and _is_target(value)):
-        return value
-    raise ValueError(f"{key} is {value!r}; expected {_spell(hint)}")
-
-
-def _is_plain(hint: Any) -> bool:
-    return hint in (int, float, str, bool, type(None), Path, list, tuple, dict)
-
-
-def _spell(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of: " + ", ".join(repr(a) for a in typing.get_args(hint))
-    words = {float: "a number", int: "an integer", bool: "true or false", str: "text", Path: "a path"}
-    if hint in words:
-        return words[hint]
-    return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
 
 
 def validate(cfg: DictConfig, ranks: Ranks) -> None:
@@ -193,6 +141,12 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
         if type(value) is not int or value < bound:
             why = f" (the number of ranks is {ranks.size})" if ranks.size > 1 and bound > 1 else ""
             raise ValueError(f"run.{key} is {value!r}; expected an integer >= {bound}{why}")
+    least_rows: int = getattr(get_class(cfg.value._target_), "min_samples_per_start")  # noqa: B009  (of any class)
+    if cfg.run.samples_per_start < least_rows:
+        raise ValueError(
+            f"run.samples_per_start is {cfg.run.samples_per_start}; the chosen value compares the rows of a start and "
+            f"needs >= {least_rows}; e.g. run.samples_per_start=8 run.starts_per_step=16, or value=critic"
+        )
     if type(cfg.run.warm_up.admit) is not bool:
         raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
     known = {key.split(".")[0] for key in least} | {"lesson_token_divisor"}

@@ -85,6 +85,9 @@ class ValueEstimator(Stateful, Protocol):
     """Owns the advantage. Laws: critic-free estimators give zero advantage for all-equal rewards, a
     critic's advantage of a row depends on that row alone; finite for N = 1; success in [0, 1]."""
 
+    min_samples_per_start: int
+    """Rows of one start below which there is nothing to learn; read before anything is built."""
+
     def estimate(self, scored: Scored) -> Estimated: ...
     def success(self, starts: Sequence[Start]) -> tuple[np.ndarray, np.ndarray]:
         """(mean [S] of calibrated P(solved) in [0, 1], standard deviation [S], 0 where there is none)."""

@@ -27,6 +27,8 @@ class BatchWhiten:
     P(solved) comes from running counts (``rrl.value.counts``).
     """
 
+    min_samples_per_start = 1
+
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/batch_whiten.yaml. Raises ValueError for numbers out of range."""
         self._ranks, self._counts = ranks, SuccessCounts(ranks=ranks, kappa=kappa, decay=decay)

@@ -23,6 +23,8 @@ from rrl.value.fitting import Fitting, fit_heads
 class Critic:
     """Bounded value and success, fitted by Adam; advantages by GAE (1506.02438, eq. 16)."""
 
+    min_samples_per_start = 1
+
     def __init__(
         self,
         *,

@@ -24,6 +24,8 @@ from rrl.value.fitting import Fitting, fit_heads
 class CriticHead:
     """Bounded value and success heads on ``policy.shared_trunk``; advantages by GAE (1506.02438, eq. 16)."""
 
+    min_samples_per_start = 1
+
     def __init__(
         self,
         *,

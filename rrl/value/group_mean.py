@@ -28,6 +28,8 @@ class GroupMean:
     is the step before, worth ``kappa`` tries: m = (c + kappa m_prior) / (n + kappa).
     """
 
+    min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/group_mean.yaml. Raises ValueError for numbers out of range."""
         self._ranks, self._counts = ranks, SuccessCounts(ranks=ranks, kappa=kappa, decay=decay)

@@ -24,6 +24,8 @@ class GroupNorm:
     not divide. P(solved) comes from running counts (``rrl.value.counts``).
     """
 
+    min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+
     def __init__(self, *, ranks: Ranks, eps: float, kappa: float, decay: float) -> None:
         """See conf/value/group_norm.yaml. Raises ValueError for numbers out of range."""
         if eps <= 0.0:

@@ -24,6 +24,8 @@ class LeaveOneOut:
     run.samples_per_start >= 2. P(solved) comes from running counts (``rrl.value.counts``).
     """
 
+    min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/leave_one_out.yaml. Raises ValueError for numbers out of range."""
         self._ranks, self._counts = ranks, SuccessCounts(ranks=ranks, kappa=kappa, decay=decay)

@@ -27,6 +27,8 @@ class TabularPosterior:
     Where every row of the step returned the same, all advantages are 0: the step cannot tell good from bad.
     """
 
+    min_samples_per_start = 1
+
     def __init__(self, *, ranks: Ranks, task: Task, kappa: float, decay: float) -> None:
         """See conf/value/tabular_posterior.yaml. Raises ValueError for numbers out of range."""
         self._low, self._high = task.score_range

@@ -16,13 +16,15 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import build
+from rrl.annotations import fit
 from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
 from rrl.types import Start
-from tests.contract.options import CONF, EVERY_OPTION, SEVERAL, composed, options
+from tests.contract.options import CONF, EVERY_OPTION, SEVERAL, composed, node_of, options
 
 SWEEPS = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 SETTINGS = [None, *options("setting")]
@@ -35,7 +37,9 @@ QUICK = ["warm_start.steps=2", "warm_start.batch=8", "tracker=[]"]
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION, ids=[f"{g}={o}" for g, o in EVERY_OPTION])
 def test_every_option_composes_and_validates_as_it_stands(group: str, option: str) -> None:
-    cfg = composed(f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}")
+    grouped = group == "value" and get_class(str(node_of(CONF / group / f"{option}.yaml")["_target_"])).min_samples_per_start
+    rows = [f"run.samples_per_start={grouped}"] if grouped else []  # a run's number, refused below the value's least
+    cfg = composed(f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}", *rows)
     build.validate(cfg, Ranks())
     key = group.replace("/", ".")
     node = OmegaConf.select(cfg, f"{key}.{option}" if group in SEVERAL else key)
@@ -50,7 +54,7 @@ def test_every_experiment_composes_and_validates_in_every_setting(experiment: st
     cfg = composed(*(f"{group}={option}" for group, option in chosen.items() if option))
     build.validate(cfg, Ranks())
     assert cfg.name == (experiment or "rrl")
-    for task, metrics in cfg.expected.items():
+    for task, metrics in (cfg.expected or {}).items():
         assert task in options("task")
         for metric, (value, tolerance) in metrics.items():
             assert metric.startswith("eval/") and metric in CATALOGUE and 0.0 <= value <= 1.0 and tolerance > 0.0
@@ -179,8 +183,8 @@ def test_a_config_is_refused_whole_by_key_value_and_what_was_expected(
 
 
 def test_numbers_that_yaml_reads_as_text_or_whole_are_floats() -> None:
-    assert build._fit("1e-5", float, "lr") == 1e-5 and type(build._fit(1, float, "lr")) is float
-    assert build._fit([1, 2], tuple[float, ...], "betas") == (1.0, 2.0)
+    assert fit("1e-5", float, "lr") == 1e-5 and type(fit(1, float, "lr")) is float
+    assert fit([1, 2], tuple[float, ...], "betas") == (1.0, 2.0)
 
 
 @pytest.mark.parametrize("override", ["replay/selection=tompson", "experiment=pp0", "policy=tinny"])

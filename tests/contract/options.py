@@ -69,18 +69,12 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
     ("tracker", "wandb"): lambda folder: ["tracker.wandb.mode=offline"],
     # Awake in the few steps of a test: open from the first token, triggered by three steps, steep.
     ("replay/schedule", "window"): lambda folder: ["replay.schedule.first=0.0"],
-    # Text of a few tokens: boundaries may stand one token apart.
-    **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("code_line", "newline", "sentence")},
-    ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
-    ("replay/schedule", "plateau_trigger"): lambda folder: [
-        "replay.schedule.window_steps=2", "replay.schedule.min_rise=1.0",
-    ],
     ("replay/schedule", "plateau_trigger"): lambda folder: [
         "replay.schedule.window_steps=3", "replay.schedule.min_rise=1.0",
     ],
+    ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
     # Text of a few tokens: boundaries may stand one token apart.
     **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("code_line", "newline", "sentence")},
-    ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
 }  # fmt: skip
 
 

@@ -140,7 +140,7 @@ PLANTS = (
     ), (TRAPS,)),
     Plant("replays take the place of problems of the epoch for good", (
         ("rrl/problems/epoch.py", "progress.step * self._starts_per_step + len(drawn)", "progress.step * num + len(drawn)"),
-    ), ("tests/unit/problems",)),
+    ), ("tests/unit/problems", TRAPS)),
     Plant("success is evaluated behind the right prefix", (
         ("rrl/evaluate.py", "name: self._count_solved([Start(problem=p) for p in group]",
          "name: self._count_solved([Start(problem=p, prefix=self._task.right_prefix(p)) for p in group]"),
@@ -178,7 +178,7 @@ def red_tests(plant: Plant) -> list[str]:
         )  # fmt: skip
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{plant.name}: pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
-    found = re.findall(r"^(?:FAILED|ERROR) (tests/[^:]+)::([^ \[]+)", done.stdout, flags=re.MULTILINE)
+    found = re.findall(r"^(?:FAILED|ERROR) (tests/[^:]+)::([^ \[\n]+)", done.stdout, flags=re.MULTILINE)
     return list(dict.fromkeys(f"{Path(file).parent.name}/{Path(file).name}::{name}" for file, name in found))
 
 
@@ -186,14 +186,14 @@ def main() -> None:
     head = [
         "# Planted bugs", "",
         "Each bug was planted alone in a copy of the sources and the tests beside it were run: "
-        "`python -m tests.traps.planted`. At most four of the tests that went red are named.", "",
+        "`python -m tests.traps.planted`. Up to four of the tests that went red are named.", "",
         "| bug planted | where | the tests that went red |", "|---|---|---|",
     ]  # fmt: skip
     rows, missed = [], []
     for plant in PLANTS:
         red = red_tests(plant)
         missed += [] if red else [plant.bug]
-        named = "<br>".join(f"`{name}`" for name in red[:4]) + (f"<br>and {len(red) - 4} more" if len(red) > 4 else "")
+        named = "<br>".join(f"`{name}`" for name in red[:4]) + ("<br>..." if len(red) > 4 else "")
         where = ", ".join(sorted({f"`{file}`" for file, _, _ in plant.edits}))
         rows.append(f"| {plant.bug} | {where} | {named or '**none**'} |")
         print(f"{len(red):3} red   {plant.bug}", flush=True)

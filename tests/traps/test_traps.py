@@ -159,6 +159,19 @@ def test_13_lengths_are_logged_by_stream_so_that_shrinking_responses_show(run: A
     assert sum("rollout/length_tokens_replayed" in r for r in last) >= len(last) - 1
 
 
+# ------------------------------------------------------------------------------------------ 14: epochs
+
+
+@pytest.mark.parametrize("problems", ["epoch", "stratified"])
+def test_14_a_step_with_replays_asks_the_first_of_the_problems_that_it_would_have_asked_without(
+    tmp_path: Path, problems: str
+) -> None:
+    house = small_house(tmp_path / "run", "tracker=[]", f"problems={problems}")
+    for step in (0, 3, 7):
+        progress = replace(first_progress(house.run), step=step)
+        assert house.problems.draw(20, progress) == house.problems.draw(32, progress)[:20]
+
+
 # ------------------------------------------------------------------------------------------ 18: random streams
 
 
