@@ -20,7 +20,7 @@ _FINALS = {
     "hard success": HEADLINE, "greedy": "eval/hard_greedy", "capability": "eval/capability",
     "gap": "eval/capability_gap", "easy": "eval/easy_success", "hard ever solved": "explore/hard_coverage_bare",
 }  # fmt: skip
-_MEANS = {"right prefixes": "replay/right_prefix_frac", "critic AUC": "value/auc_last_fresh"}
+_MEANS = {"right prefixes": "replay/right_prefix_frac", "critic AUC": "eval/right_key_auc"}
 
 
 def publish(folders: Sequence[Path], stem: Path) -> list[Path]:
@@ -57,8 +57,8 @@ def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
         f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
         "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt; "
         "`capability` the same behind the right prefix; `gap` their difference. "
-        "`right prefixes` (share among replays) and `critic AUC` (before a row's "
-        f"last token, fresh rows) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
+        "`right prefixes` (share among replays) and `critic AUC` (P(solved) behind the right prefix against wrong ones "
+        f"of the same problem; .5 is chance) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
         + "".join(f"- {note}\n" for note in notes)
         + _made(runs)
     )

@@ -37,7 +37,8 @@ QUICK = ["warm_start.steps=2", "warm_start.batch=8", "tracker=[]"]
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION, ids=[f"{g}={o}" for g, o in EVERY_OPTION])
 def test_every_option_composes_and_validates_as_it_stands(group: str, option: str) -> None:
-    grouped = group == "value" and get_class(str(node_of(CONF / group / f"{option}.yaml")["_target_"])).min_samples_per_start
+    target = str(node_of(CONF / group / f"{option}.yaml")["_target_"])
+    grouped = get_class(target).min_samples_per_start if group == "value" else 0
     rows = [f"run.samples_per_start={grouped}"] if grouped else []  # a run's number, refused below the value's least
     cfg = composed(f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}", *rows)
     build.validate(cfg, Ranks())
