@@ -80,13 +80,16 @@ class Sequences:
 
     def rows(self, index: Int64[Tensor, "M"]) -> Sequences:
         """The rows ``index``, whole, in that order; unused starts are dropped."""
+        return self.cut(index, rows_to_actions(self.offsets, index))
+
+    def cut(self, index: Int64[Tensor, "M"], tokens: Int64[Tensor, "B"]) -> Sequences:
+        """``rows`` for a caller that already has ``tokens``, their positions on axis A."""
         used, start_index = torch.unique(self.start_index[index], return_inverse=True)
-        lengths = self.lengths[index]
         return Sequences(
-            starts=tuple(self.starts[int(i)] for i in used),
+            starts=tuple(self.starts[i] for i in used.tolist()),
             start_index=start_index,
-            offsets=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
-            actions=self.actions[rows_to_actions(self.offsets, index)],
+            offsets=torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths[index].cumsum(0)]),
+            actions=self.actions[tokens],
         )
 
 
@@ -128,9 +131,13 @@ class Rollouts:
     ended: Bool[Tensor, "N"]
 
     def rows(self, index: Int64[Tensor, "M"]) -> Rollouts:
-        tokens = rows_to_actions(self.sequences.offsets, index)
+        """The rows ``index``, whole, in that order."""
+        return self.cut(index, rows_to_actions(self.sequences.offsets, index))
+
+    def cut(self, index: Int64[Tensor, "M"], tokens: Int64[Tensor, "B"]) -> Rollouts:
+        """``rows`` for a caller that already has ``tokens``, their positions on axis A."""
         return Rollouts(
-            sequences=self.sequences.rows(index),
+            sequences=self.sequences.cut(index, tokens),
             behavior_logprob=self.behavior_logprob[tokens],
             behavior_entropy=self.behavior_entropy[tokens],
             ended=self.ended[index],
@@ -148,12 +155,16 @@ class Scored:
     reward: Float32[Tensor, "A"]
 
     def rows(self, index: Int64[Tensor, "M"]) -> Scored:
-        tokens = rows_to_actions(self.rollouts.sequences.offsets, index)
+        """The rows ``index``, whole, in that order."""
+        return self.cut(index, rows_to_actions(self.rollouts.sequences.offsets, index))
+
+    def cut(self, index: Int64[Tensor, "M"], tokens: Int64[Tensor, "B"]) -> Scored:
+        """``rows`` for a caller that already has ``tokens``, their positions on axis A."""
         return Scored(
-            rollouts=self.rollouts.rows(index),
+            rollouts=self.rollouts.cut(index, tokens),
+            reward=self.reward[tokens],
             score=self.score[index],
             solved=self.solved[index],
-            reward=self.reward[tokens],
         )
 
 
@@ -183,7 +194,7 @@ class Estimated:
     def rows(self, index: Int64[Tensor, "M"]) -> Estimated:
         tokens = rows_to_actions(self.sequences.offsets, index)
         return Estimated(
-            scored=self.scored.rows(index),
+            scored=self.scored.cut(index, tokens),
             value=self.value[tokens],
             success=self.success[tokens],
             advantage=self.advantage[tokens],
