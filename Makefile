@@ -28,8 +28,9 @@ golden:  ## re-record the golden numbers; owes a Numbers line in CHANGELOG.md
 	$(BIN)/python -m tests.golden.record
 	git diff --stat tests/golden
 
-bench:  ## time the kernels against plain torch
-	$(BIN)/python -m kernels.bench
+bench:  ## seconds by phase, and sequences/s beside TRL (extra `bench`), into docs/results
+	$(BIN)/python -m tests.bench.phases --out docs/results/phases.csv
+	$(BIN)/python -m tests.bench.trl_grpo --out docs/results/trl_throughput.csv
 
 report-demo:  ## default training, then its report page
 	$(BIN)/rrl-train -m experiment=ppo,rrl hydra.sweep.dir=multirun/demo
