@@ -116,7 +116,7 @@ CATALOGUE: dict[str, Metric] = {
         -1, "share of hard training problems with no solved sample among evaluate.num_samples"
     ),
     "eval/right_key_auc": Metric(
-        1, "AUC of P(solved) for the right prefix against stored wrong ones of the same depth"
+        1, "AUC of P(solved) for the right prefix against wrong ones of the same problem and length"
     ),
     **{
         f"time/{p}_s": Metric(-1, f"seconds of this step spent in {p}")
