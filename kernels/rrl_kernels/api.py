@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrl_kernels.logits import LogprobEntropy
+from rrl_kernels.logits.torch_impl import LogprobEntropy
 
 
 def logprob_entropy(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rrl.ops.logprob import logprob_entropy
-from rrl_kernels import logits as kernel
-from rrl_kernels import reference
+from rrl_kernels.logits import reference
+from rrl_kernels.logits import torch_impl as kernel
 
 
 def test_two_rows_by_hand():

@@ -1,0 +1,1 @@
+"""Log-probabilities, entropies and policy losses from logits that exist already."""

@@ -1,0 +1,1 @@
+"""Recurrences over packed rows: GAE, V-trace."""
