@@ -61,9 +61,7 @@ def holds(condition: Tensor, message: str) -> None:
 
     On a GPU the check costs no wait: a false one stops the device with this message.
     """
-    if torch.compiler.is_compiling():
-        torch._assert_async(condition, message)
-    elif condition.is_cuda:
+    if torch.compiler.is_compiling() or condition.is_cuda:
         torch._assert_async(condition, message)
     elif not bool(condition):
         raise ValueError(message)
