@@ -27,6 +27,7 @@ from rrl.tracker.all import Trackers
 RUNTIME = (
     "seed",
     "ranks",
+    "codec",
     "task",
     "policy",
     "reference",
@@ -39,8 +40,8 @@ RUNTIME = (
 """Names of the objects that ``make`` offers to constructors."""
 
 TOP = (
-    "policy", "warm_start", "task", "problems", "reward", "value", "objective", "learner", "recall", "replay",
-    "evaluate", "tracker", "run", "name", "seed", "resume", "expected",
+    "policy", "codec", "warm_start", "task", "problems", "reward", "value", "objective", "learner", "recall", "replay",
+    "evaluate", "tracker", "run", "name", "seed", "kernels", "resume", "expected",
 )  # fmt: skip
 """Keys of a composed config."""
 
@@ -162,6 +163,7 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
     """
     pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
     pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
+    pool["codec"] = make(cfg.codec, "codec", **pool)
     task = pool["task"] = make(cfg.task, "task", **pool)
     _check_lengths(task, cfg)
     policy = pool["policy"] = make(cfg.policy, "policy", **pool)

@@ -111,11 +111,11 @@ class Exploration:
 def _rollout_metrics(origin: str, attempts: Sequence[Attempt]) -> Metrics:
     if not attempts:
         return {}
-    tokens = sum(len(a.tokens) for a in attempts)
+    tokens = sum(a.num_sampled for a in attempts)
     metrics = {
         "score": float(np.mean([a.score for a in attempts])),
         "solved": float(np.mean([a.solved for a in attempts])),
-        "entropy_nats": float(np.concatenate([a.entropy for a in attempts]).mean(dtype=np.float64)),
+        "entropy_nats": float(np.concatenate([a.entropy[a.own] for a in attempts]).mean(dtype=np.float64)),
         "length_tokens": tokens / len(attempts),
         "cut_frac": float(np.mean([not a.ended for a in attempts])),
         "tokens": float(tokens),

@@ -165,7 +165,10 @@ class PolicyLearner:
             last = min(first + size, batch.sequences.num_rows)
             whole = last - first == batch.sequences.num_rows
             piece = batch.sequences if whole else batch.sequences.rows(torch.arange(first, last))
-            loss, _ = self._policy.loss(piece, batch.loss.shifted(int(batch.sequences.offsets[first])))
+            loss, _ = self._policy.loss(
+                piece, batch.loss.shifted(int(batch.sequences.offsets[first])),
+                whole_rows=self._objective.whole_rows,
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         self._ranks.sum_gradients(self._parameters)

@@ -34,7 +34,7 @@ def warm_up(house: House, progress: Progress, after_step: Callable[[Progress], N
         with clock.phase("fit"):
             fitted = house.value.fit(estimated, progress)
 
-        tokens = sum(len(a.tokens) for a in attempts)
+        tokens = sum(a.num_sampled for a in attempts)
         progress = progress.after(tokens=tokens, signals=None)
         evaluated = house.evaluate.when_due(progress) if progress.step == 0 else {}  # where every curve begins
         house.tracker.log(progress, explored | remembered | fitted | evaluated | clock.lap(tokens))
@@ -65,7 +65,7 @@ def train(house: House, progress: Progress, after_step: Callable[[Progress], Non
         with clock.phase("fit"):
             fitted = value.fit(estimated, progress)
 
-        tokens = sum(len(a.tokens) for a in attempts)
+        tokens = sum(a.num_sampled for a in attempts)
         progress = progress.after(tokens=tokens, signals=signals)
         with clock.phase("evaluate"):
             evaluated = house.evaluate.when_due(progress)  # bare prompts only

@@ -18,9 +18,10 @@ from rrl.types import Problem, Start, Tokens, prefix_key
 class Attempt:
     """One finished rollout: what ranks gather and what hosts can fill.
 
-    tokens: sampled after ``start.prefix``.  value: P(solved) before each of them, [0, 1], float
-    array of the same length (a host without a critic fills its problem's success rate).  entropy:
-    of the sampling distribution at each of them, nats.  ended: False where the length limit cut it.
+    tokens: after ``start.prefix``, given ones marked (see ``rrl.starts``).  value: P(solved) before
+    each of them, [0, 1], float array of the same length (a host without a critic fills its problem's
+    success rate).  entropy: of the sampling distribution at each of them, nats.  At a given token both
+    are placeholders: the value of the next sampled token, and 0.  ended: False where the length limit cut it.
     """
 
     start: Start
@@ -40,8 +41,17 @@ class Attempt:
 
     @property
     def response(self) -> Tokens:
-        """The whole response: replayed prefix and continuation."""
+        """The whole response: replayed prefix and continuation, given tokens marked."""
         return self.start.prefix + self.tokens
+
+    @property
+    def own(self) -> np.ndarray:
+        """[T] bool: which of ``tokens`` were sampled."""
+        return np.asarray(self.tokens, dtype=np.int64) >= 0
+
+    @property
+    def num_sampled(self) -> int:
+        return len(self.tokens) if min(self.tokens, default=0) >= 0 else int(self.own.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from rrl.records import Attempt
-from rrl.types import Estimated, Lesson, Start, Tokens, sequences_of
+from rrl.types import Estimated, Lesson, Start, Tokens, sampled, sequences_of
 
 
 def attempts_of(estimated: Estimated) -> list[Attempt]:
     """One ``Attempt`` per row, in row order. Attempt.value is P(solved), not the expected return."""
     sequences, rollouts = estimated.sequences, estimated.rollouts
+    if len(sequences.given):
+        return [_attempt_with_given(estimated, i) for i in range(sequences.num_rows)]
     offsets = sequences.offsets.tolist()
     actions = sequences.actions.tolist()
     success, entropy = estimated.success.numpy(), rollouts.behavior_entropy.numpy()
@@ -29,6 +32,25 @@ def attempts_of(estimated: Estimated) -> list[Attempt]:
         )
         for i, (s, a, b) in enumerate(zip(sequences.start_index.tolist(), offsets, offsets[1:], strict=False))
     ]
+
+
+def _attempt_with_given(estimated: Estimated, row: int) -> Attempt:
+    """Values carry across what was given: it holds the value of the action that comes next, and entropy 0."""
+    sequences, rollouts, scored = estimated.sequences, estimated.rollouts, estimated.scored
+    first, last = int(sequences.offsets[row]), int(sequences.offsets[row + 1])
+    tokens = sequences.tokens_of(row)
+    own = np.asarray(tokens) >= 0
+    number = np.cumsum(own)  # of the actions up to here: for a given token, the place of the next action
+    success, entropy = estimated.success[first:last].numpy(), rollouts.behavior_entropy[first:last].numpy()
+    return Attempt(
+        start=sequences.start_of(row),
+        tokens=tokens,
+        value=success[np.where(own, number - 1, number)],
+        entropy=np.where(own, entropy[number - 1], np.float32(0.0)),
+        score=float(scored.score[row]),
+        solved=bool(scored.solved[row]),
+        ended=bool(rollouts.ended[row]),
+    )
 
 
 def terms_of(estimated: Estimated, replayed_share: float) -> list[tuple[Estimated, float]]:
@@ -49,7 +71,7 @@ def lesson_of(lessons: Sequence[tuple[Start, Tokens, float]]) -> Lesson | None:
     """Lesson rows from (bare start, prefix tokens, weight of each token); None where there are none."""
     if not lessons:
         return None
-    lengths = torch.tensor([len(tokens) for _, tokens, _ in lessons])
+    lengths = torch.tensor([len(sampled(tokens)) for _, tokens, _ in lessons])
     weight = torch.tensor([w for _, _, w in lessons], dtype=torch.float32)
     return Lesson(
         sequences=sequences_of([(start, tokens) for start, tokens, _ in lessons]),

@@ -1,4 +1,10 @@
-"""Where rollouts begin: a problem and a maybe-empty prefix. A replayed prefix is only a longer prompt."""
+"""Where rollouts begin: a problem and a maybe-empty prefix. A replayed prefix is only a longer prompt.
+
+Inside a response an environment may speak between the policy's own tokens: a test's status, a tool's
+output. Such *given* tokens are context only. In a tuple of response tokens the given token ``id`` is
+written ``-1 - id``, so that stored prefixes keep the two apart without a second list; see ``given``,
+``plain`` and ``sampled``.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +17,29 @@ import numpy as np
 Tokens = tuple[int, ...]
 
 
+def given(tokens: Sequence[int]) -> Tokens:
+    """Mark ids as spoken by the environment. (3, 0) -> (-4, -1)."""
+    return tuple(-1 - t for t in tokens)
+
+
+def plain(tokens: Tokens) -> Tokens:
+    """The ids as a network reads them, marks removed. (7, -4) -> (7, 3)."""
+    return tokens if min(tokens, default=0) >= 0 else tuple(t if t >= 0 else -1 - t for t in tokens)
+
+
+def sampled(tokens: Tokens) -> Tokens:
+    """The policy's own tokens, what was given left out. (7, -4, 5) -> (7, 5)."""
+    return tokens if min(tokens, default=0) >= 0 else tuple(t for t in tokens if t >= 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One task instance: what is asked and how a response to it ends.
 
     id: unique within a run.  prompt: token ids, never empty.  answer: text that the task's scorer
-    reads.  solution: a canonical right response, may be empty.  task: name of the task.
-    difficulty: a label such as "easy" or "hard", used to split metrics.  max_response: tokens a
-    response may have, a replayed prefix included.  stop: ids that end a response.  exact_length:
+    reads.  solution: a canonical right response without given tokens, may be empty.  task: name of the task.
+    difficulty: a label such as "easy" or "hard", used to split metrics.  max_response: sampled tokens
+    a response may have, those of a replayed prefix included.  stop: ids that end a response.  exact_length:
     reaching ``max_response`` ends the response properly instead of cutting it.
     """
 
@@ -47,15 +68,15 @@ def prefix_key(problem_id: str, tokens: Sequence[int]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where rollouts begin: a problem and a maybe-empty prefix (empty = fresh)."""
+    """Where rollouts begin: a problem and a maybe-empty prefix (empty = fresh; given tokens marked)."""
 
     problem: Problem
     prefix: Tokens = ()
 
     def __post_init__(self) -> None:
-        if len(self.prefix) >= self.problem.max_response:
+        if len(self.prefix) >= self.problem.max_response and self.room < 1:
             raise ValueError(
-                f"Start.prefix of {self.problem.id!r} has {len(self.prefix)} tokens; expected fewer than "
+                f"Start.prefix of {self.problem.id!r} has {len(sampled(self.prefix))} tokens; expected fewer than "
                 f"max_response = {self.problem.max_response}, which counts the prefix"
             )
 
@@ -69,5 +90,10 @@ class Start:
 
     @property
     def context(self) -> Tokens:
-        """Prompt and prefix: everything that stands before the first sampled token."""
-        return self.problem.prompt + self.prefix
+        """Prompt and prefix as a network reads them: everything that stands before the first sampled token."""
+        return self.problem.prompt + plain(self.prefix)
+
+    @property
+    def room(self) -> int:
+        """How many tokens may still be sampled from here."""
+        return self.problem.max_response - len(sampled(self.prefix))

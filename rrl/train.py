@@ -97,6 +97,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     import torch
 
     from rrl import build as building
+    from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
     from rrl.report.summary import finish_run
@@ -107,6 +108,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     try:
         building.validate(cfg, ranks)
         torch.set_num_threads(cfg.run.num_threads)
+        use_kernels(cfg.kernels)
         house = building.build(cfg, output_dir, ranks)
         if ranks.is_main:
             OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)

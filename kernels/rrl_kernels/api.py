@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrl_kernels.head.linear import linear_logits as linear_logits
 from rrl_kernels.logits.torch_impl import LogprobEntropy
 
 

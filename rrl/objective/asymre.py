@@ -20,6 +20,7 @@ class AsymRE:
     it, failures included.
     """
 
+    whole_rows = False
     clip_range = NEVER_CLIPPED
 
     def __init__(self, *, delta: float, entropy_coef: float, aggregation: Aggregation) -> None:

@@ -18,6 +18,8 @@ class CISPO:
     learning.
     """
 
+    whole_rows = False
+
     def __init__(self, *, clip_low: float, clip_high: float, entropy_coef: float, aggregation: Aggregation) -> None:
         """See conf/objective/cispo.yaml. Raises ValueError for a bound that cannot clip."""
         if not 0.0 < clip_low <= 1.0:

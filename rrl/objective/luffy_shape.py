@@ -19,6 +19,7 @@ class LuffyShape:
     there pi_behaviour = 1 for an external trace (log-prob 0 in ``behavior_logprob``), so r is pi itself.
     """
 
+    whole_rows = False
     clip_range = NEVER_CLIPPED
 
     def __init__(self, *, gamma: float, entropy_coef: float, aggregation: Aggregation) -> None:

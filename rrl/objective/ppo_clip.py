@@ -22,6 +22,8 @@ class PPOClip:
     mean, share / (num_rows T_row) for the sequence mean and share / (num_rows longest response) for constant.
     """
 
+    whole_rows = False
+
     def __init__(
         self,
         *,

@@ -16,6 +16,7 @@ class Reinforce:
     There is no correction for a policy that moved on: use each row once (``learner.epochs=1``).
     """
 
+    whole_rows = False
     clip_range = NEVER_CLIPPED
 
     def __init__(self, *, entropy_coef: float, aggregation: Aggregation) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
+from rrl.ops.logprob import Head
 from rrl.types import Tokens
 
 
@@ -41,8 +43,8 @@ class Backbone(Protocol):
     @property
     def body(self) -> nn.Module: ...
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """[C, width] -> logits [C, V], before any temperature."""
+    def head(self, logits_dtype: torch.dtype) -> Head:
+        """The output layer, its logits held in ``logits_dtype`` or the weights' own where that is wider."""
         ...
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> nn.Module:

@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from rrl.ops.logprob import logprob_entropy
+from rrl.ops.logprob import Head
 from rrl.policy.backbone import Backbone
+from rrl.policy.engine.environment import observer_of
 from rrl.policy.engine.request import Engine, request_for
 from rrl.policy.layout import action_layout
 from rrl.policy.trunk import OwnTrunk, SharedTrunk, read
-from rrl.protocols import TokenLoss
+from rrl.protocols import Task, TokenLoss
 from rrl.types import Metrics, Rollouts, Sequences, Start, Tokens
 
 
@@ -30,29 +30,34 @@ class CausalLM:
 
     Args:
       seed: names the noise of sampling.
+      task: whose environment may speak between sampled tokens.
       backbone: the network.
       engine: how tokens are sampled from it.
       temperature: > 0; of the sampling distribution, and so of every log-probability and entropy.
       rows_per_batch: rows sampled or scored at once; bounds memory, cannot change results.
-      actions_per_chunk: actions whose logits exist at once in the loss; above it they are
-        recomputed in backward.
+      actions_per_chunk: actions whose logits exist at once; bounds memory, cannot change results.
+      logits_dtype: "float32" or "bfloat16", of logits in sampling, scoring and training alike; weights wider
+        than it keep their own.
     """
 
     def __init__(
-        self, *, seed: int, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
-        actions_per_chunk: int,
+        self, *, seed: int, task: Task, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
+        actions_per_chunk: int, logits_dtype: str,
     ) -> None:
         if not temperature > 0.0:
             raise ValueError(f"policy.temperature is {temperature}; expected > 0; ask rollout for greedy instead of 0")
         for key, number in (("rows_per_batch", rows_per_batch), ("actions_per_chunk", actions_per_chunk)):
             if number < 1:
                 raise ValueError(f"policy.{key} is {number}; expected >= 1")
-        self._seed = seed
+        if logits_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"policy.logits_dtype is {logits_dtype!r}; expected float32 or bfloat16")
+        self._seed, self._task = seed, task
         self.backbone = backbone
         self._engine = engine
         self._temperature = temperature
         self._rows_per_batch = rows_per_batch
         self._actions_per_chunk = actions_per_chunk
+        self._logits_dtype: torch.dtype = getattr(torch, logits_dtype)
 
     @property
     def fingerprint(self) -> str:
@@ -84,19 +89,25 @@ class CausalLM:
         row_starts = [start for start in starts for _ in range(samples_per_start)]
         parts = []
         for first in range(0, len(row_starts), self._rows_per_batch):
+            part_starts = row_starts[first : first + self._rows_per_batch]
             request = request_for(
-                row_starts[first : first + self._rows_per_batch], vocab_size=self.backbone.vocab_size,
+                part_starts, vocab_size=self.backbone.vocab_size,
                 max_positions=self.backbone.max_positions, seed=self._seed, stream=stream, step=step,
                 first_row=first_row + first, temperature=self._temperature, greedy=greedy,
+                logits_dtype=self._logits_dtype,
+                observer=observer_of(part_starts, self._task),
             )
             parts.append(self._engine.sample(self.backbone, request))
         counts = torch.cat([part.counts for part in parts])
+        given_counts = torch.cat([part.given_offsets[1:] - part.given_offsets[:-1] for part in parts])
         return Rollouts(
             sequences=Sequences(
                 starts=tuple(starts),
                 start_index=torch.arange(len(starts)).repeat_interleave(samples_per_start),
                 offsets=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
                 actions=torch.cat([part.tokens for part in parts]),
+                given=torch.cat([part.given for part in parts]),
+                given_offsets=torch.cat([counts.new_zeros(1), given_counts.cumsum(0)]),
             ),
             behavior_logprob=torch.cat([part.logprob for part in parts]),
             behavior_entropy=torch.cat([part.entropy for part in parts]),
@@ -111,48 +122,44 @@ class CausalLM:
         """(log-probability, entropy) of each action under the sampling distribution, on the CPU."""
         layout = action_layout(sequences, self.backbone.codec.pad)
         hidden = read(self.backbone.body, layout, self._rows_per_batch)
-        logprob, entropy = self._score(hidden, sequences.actions.to(hidden.device))
+        logprob, entropy = self._head.logprob_entropy(
+            hidden, sequences.actions.to(hidden.device), temperature=self._temperature,
+            chunk_tokens=self._actions_per_chunk,
+        )
         return logprob.float().cpu(), entropy.float().cpu()
 
     # ------------------------------------------------------------------------------------- learn
 
-    def loss(self, sequences: Sequences, token_loss: TokenLoss) -> tuple[Tensor, Metrics]:
+    def loss(
+        self, sequences: Sequences, token_loss: TokenLoss, *, whole_rows: bool = False
+    ) -> tuple[Tensor, Metrics]:
         """A scalar with token_loss's value whose ``backward()`` gives token_loss's gradient.
 
-        token_loss sees detached log-probs and entropies of all actions and answers with
-        (loss, g_lp, g_H); the scalar is loss + sum(g_lp (lp - sg lp)) + sum(g_H (H - sg H)), so any
-        objective in plain torch runs here without autograd of its own.
+        token_loss sees detached log-probs and entropies and answers with (loss, g_lp, g_H), so any objective in
+        plain torch runs inside the output layer, where logits exist a chunk at a time and their gradient is formed
+        in the pass that made them.
 
         Args:
           sequences: rows; prompts and prefixes are context only.
-          token_loss: see ``rrl.protocols.TokenLoss``; called once, index = 0..A-1.
+          token_loss: see ``rrl.protocols.TokenLoss``; called for ``actions_per_chunk`` actions at a time.
+          whole_rows: token_loss needs all actions in one call (sequence ratios). Then the logits are made again in
+            backward; the scalar is loss + sum(g_lp (lp - sg lp)) + sum(g_H (H - sg H)).
         Returns:
           (scalar, {"learn/entropy_nats": mean entropy of these actions}).
         """
         layout = action_layout(sequences, self.backbone.codec.pad)
         hidden = layout.gather(self.backbone.body(layout))
-        logprob, entropy = self._score(hidden, sequences.actions.to(hidden.device))
-        logprob_cpu, entropy_cpu = logprob.detach().cpu(), entropy.detach().cpu()
-        value, d_logprob, d_entropy = token_loss(logprob_cpu, entropy_cpu, torch.arange(len(sequences.actions)))
-        surrogate = torch.dot(logprob, d_logprob.to(logprob))
-        if bool(d_entropy.any()):  # most objectives have no entropy term; then its backward is not run at all
-            surrogate = surrogate + torch.dot(entropy, d_entropy.to(entropy))
-        scalar = surrogate - surrogate.detach() + value.detach().to(surrogate)
-        return scalar, {"learn/entropy_nats": float(entropy_cpu.mean())}
+        actions = sequences.actions.to(hidden.device)
+        options: dict[str, Any] = {"temperature": self._temperature, "chunk_tokens": self._actions_per_chunk}
+        if whole_rows and len(actions) > self._actions_per_chunk:
+            scalar, entropy = _loss_at_once(*self._head.logprob_entropy(hidden, actions, **options), token_loss)
+        else:
+            scalar, entropy = self._head.policy_loss(hidden, actions, token_loss, **options)
+        return scalar, {"learn/entropy_nats": float(entropy.mean())}
 
-    def _score(self, hidden: Tensor, actions: Tensor) -> tuple[Float[Tensor, "A"], Float[Tensor, "A"]]:
-        if len(actions) <= self._actions_per_chunk:
-            return self._score_chunk(hidden, actions)
-        chunks = (torch.split(x, self._actions_per_chunk) for x in (hidden, actions))
-        parts = [
-            checkpoint(self._score_chunk, *chunk, use_reentrant=False)
-            if torch.is_grad_enabled() else self._score_chunk(*chunk)
-            for chunk in zip(*chunks, strict=True)
-        ]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def _score_chunk(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        return logprob_entropy(self.backbone.head(hidden), actions, self._temperature)
+    @property
+    def _head(self) -> Head:
+        return self.backbone.head(self._logits_dtype)
 
     # ------------------------------------------------------------------------------------- share
 
@@ -199,3 +206,13 @@ class CausalLM:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.backbone.codec.decode(tokens)
+
+
+def _loss_at_once(logprob: Tensor, entropy: Tensor, token_loss: TokenLoss) -> tuple[Tensor, Tensor]:
+    """One call of token_loss over all actions, its derivatives handed to autograd."""
+    logprob_cpu, entropy_cpu = logprob.detach().cpu(), entropy.detach().cpu()
+    value, d_logprob, d_entropy = token_loss(logprob_cpu, entropy_cpu, torch.arange(len(logprob)))
+    surrogate = torch.dot(logprob, d_logprob.to(logprob))
+    if bool(d_entropy.any()):  # most objectives have no entropy term; then its backward is not run at all
+        surrogate = surrogate + torch.dot(entropy, d_entropy.to(entropy))
+    return surrogate - surrogate.detach() + value.detach().to(surrogate), entropy.detach()

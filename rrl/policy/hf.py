@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rrl.ops.logprob import Head
 from rrl.policy.backbone import Codec, check_new_body
 from rrl.policy.layout import Layout
 from rrl.protocols import Task
@@ -91,8 +92,12 @@ class HFBackbone:
     def body(self) -> HFBody:
         return self._body
 
-    def head(self, hidden: Tensor) -> Tensor:
-        return self.module.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+    def head(self, logits_dtype: torch.dtype) -> Head:
+        layer = self.module.get_output_embeddings()
+        softcap = getattr(self.config, "final_logit_softcapping", None)  # Gemma's
+        return Head(
+            weight=layer.weight, bias=getattr(layer, "bias", None), softcap=softcap, logits_dtype=logits_dtype
+        )
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> HFBody:
         num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
@@ -116,14 +121,16 @@ class HFBackbone:
 
     @torch.no_grad()
     def _check_head(self) -> None:
-        """Refuse models that scale or cap their logits: the house computes them as head(hidden)."""
+        """Refuse models that scale their logits: the house computes them as head(hidden), soft cap included."""
         ids = torch.arange(1, 4, device=next(self.module.parameters()).device)[None] % self.vocab_size
         theirs = self.module(input_ids=ids, use_cache=False).logits.float()
-        ours = self.head(self.decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
+        hidden = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
+        ours = self.head(hidden.dtype).logits(hidden)[None].float()
         if not torch.allclose(theirs, ours, rtol=1e-3, atol=1e-3):
             raise ValueError(
-                f"{type(self.module).__name__} changes its logits after the output embedding (soft cap or scale, up "
-                f"to {float((theirs - ours).abs().max()):.3g}); expected logits = head(last hidden state)"
+                f"{type(self.module).__name__} changes its logits after the output embedding (a scale? up "
+                f"to {float((theirs - ours).abs().max()):.3g}); expected logits = head(last hidden state), soft-capped "
+                "where its config has final_logit_softcapping"
             )
 
 

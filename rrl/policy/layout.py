@@ -1,9 +1,9 @@
 """From token rows to the rectangles a network reads: the only place with a mask or padding.
 
-A row is context (prompt and prefix), then actions. A decoder's hidden state at column j predicts
-the token at column j + 1, so action u of a row with c context tokens is predicted by the state at
-column c - 1 + u, and the last action is never read. Legend: S starts, N rows, T columns, A sampled
-tokens (flat), K wanted states.
+A row is context (prompt and prefix), then actions, with what the environment said between them. A
+decoder's hidden state at column j predicts the token at column j + 1, so action u of a row with c
+context tokens is predicted by the state at column c - 1 + u + (tokens given before u), and the last
+action is never read. Legend: S starts, N rows, T columns, A sampled tokens (flat), K wanted states.
 
 Rows are padded on the *right*: with causal attention no real token can see the padding, so the
 training forward needs no mask. Sampling with a cache wants all rows to end in the same column and
@@ -74,13 +74,20 @@ def action_layout(sequences: Sequences, pad: int) -> Layout:
     before = context_lengths[sequences.start_index]
     row = row_index(sequences.offsets)
     u = position_in_row(sequences.offsets)
-    lengths = before + sequences.lengths - 1
+    if len(sequences.given):
+        heard = sequences.given_offsets[:-1]
+        u = u + heard - heard[sequences.offsets[:-1]][row]
+    lengths = before + u[sequences.offsets[1:] - 1]
     width = int(lengths.max())
     ids = torch.full((sequences.num_rows, width), pad, dtype=torch.int64)
     narrow = min(width, contexts.shape[1])  # a start that no row uses may be longer than all rows
     ids[:, :narrow] = contexts[sequences.start_index, :narrow]
-    read = u < sequences.lengths[row] - 1
+    read = torch.ones_like(row, dtype=torch.bool)
+    read[sequences.offsets[1:] - 1] = False
     ids[row[read], (before[row] + u)[read]] = sequences.actions[read]
+    if len(sequences.given):
+        after = row_index(sequences.given_offsets)  # the action that each given token follows
+        ids[row[after], (before[row] + u)[after] + 1 + position_in_row(sequences.given_offsets)] = sequences.given
     return Layout(ids=ids, positions=torch.arange(width), lengths=lengths, row=row, column=before[row] - 1 + u)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rrl import rng
+from rrl.ops.logprob import Head
 from rrl.policy.backbone import check_new_body
 from rrl.policy.layout import Layout
 from rrl.protocols import Task
@@ -179,8 +180,8 @@ class TinyBackbone:
     def body(self) -> TinyBody:
         return self.module.model
 
-    def head(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.module.lm_head.weight)
+    def head(self, logits_dtype: torch.dtype) -> Head:
+        return Head(weight=self.module.lm_head.weight, bias=None, softcap=None, logits_dtype=logits_dtype)
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> TinyBody:
         shape = replace(self.shape, num_layers=check_new_body(init, num_layers, self.shape.num_layers))

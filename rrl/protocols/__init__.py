@@ -2,7 +2,7 @@
 
 A class satisfies a door by its shape; nothing here is inherited. Constructors take keyword
 arguments only, without defaults: numbers come from the option's YAML, everything else from the
-runtime pool that ``rrl.build`` offers *by parameter name*: ``seed`` (int), ``ranks``, ``task``,
+runtime pool that ``rrl.build`` offers *by parameter name*: ``seed`` (int), ``ranks``, ``codec``, ``task``,
 ``policy``, ``reference`` (frozen copy of the warm-started policy), ``problems``, ``value``,
 ``objective``, ``output_dir`` (Path), ``resolved_config`` (dict).
 Every law below is a contract test over every YAML of the group.
@@ -21,12 +21,13 @@ from rrl.protocols.replaying import (
     Verdict,
 )
 from rrl.protocols.state import Stateful
-from rrl.protocols.tasks import Evaluator, Outcome, Problems, Recall, Reward, Task, Tracker
+from rrl.protocols.tasks import Environment, Evaluator, Outcome, Problems, Recall, Reward, Task, Tracker
 
 __all__ = [
     "Admission",
     "Credit",
     "Cut",
+    "Environment",
     "Evaluator",
     "Filter",
     "Learner",
@@ -40,8 +41,10 @@ __all__ = [
     "Reward",
     "Schedule",
     "Selection",
+    "SpeltTask",
     "Stateful",
     "Task",
+    "TextCodec",
     "TokenLoss",
     "Tracker",
     "Trunk",

@@ -54,8 +54,11 @@ class Policy(Stateful, Protocol):
         """(log-prob [A] of each action, entropy [A]) of the sampling distribution; no gradient, float32."""
         ...
 
-    def loss(self, sequences: Sequences, token_loss: TokenLoss) -> tuple[Tensor, Metrics]:
-        """Scalar whose ``backward()`` gives token_loss's gradient; prefix and prompt are context only."""
+    def loss(
+        self, sequences: Sequences, token_loss: TokenLoss, *, whole_rows: bool = False
+    ) -> tuple[Tensor, Metrics]:
+        """Scalar whose ``backward()`` gives token_loss's gradient; prefix and prompt are context only.
+        token_loss may be called for a part of the tokens at a time, unless ``whole_rows``."""
         ...
 
     def trunk(self, *, init: str, num_layers: int, seed: int) -> Trunk:
@@ -98,6 +101,9 @@ class ValueEstimator(Stateful, Protocol):
 
 class Objective(Protocol):
     """Laws: gradient sign on two tokens; (d_logprob, d_entropy) equal autograd in float64."""
+
+    whole_rows: bool
+    """Its token loss needs all tokens of a row in one call (sequence ratios)."""
 
     @property
     def clip_range(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,45 @@ class Task(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str: ...
     def encode(self, text: str) -> Tokens: ...
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """What a task is besides, when it speaks inside a response: a test's status, a tool's output.
+
+    Law: ``observe`` is pure and says at most ``max_given`` tokens over a whole response."""
+
+    max_given: int
+
+    def observe(self, problem: Problem, response: Tokens) -> Tokens:
+        """Ids said after ``response`` (given tokens marked, the last one sampled), before the next is sampled."""
+        ...
+
+
+class TextCodec(Protocol):
+    """Text to token ids and back. Law: equal fingerprints give equal ids for every text."""
+
+    fingerprint: str
+    vocab_size: int
+    pad: int
+    stop: Tokens
+    """Ids that end a response; the first one stands behind demonstrations."""
+    reserved: tuple[str, ...]
+    """Names of special tokens: a problem's text must not hold them."""
+
+    def prompt(self, text: str) -> Tokens:
+        """What a policy reads before it answers ``text``: template, system's message and all."""
+        ...
+
+    def encode(self, text: str) -> Tokens: ...
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+@runtime_checkable
+class SpeltTask(Protocol):
+    """A task whose tokens are a codec's, and not symbols of its own: a pretrained policy has to read the same ones."""
+
+    codec: TextCodec
 
 
 class Problems(Protocol):

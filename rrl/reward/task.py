@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class TaskReward:
-    """Scores the whole response (prefix and continuation); every other token's reward is 0.
+    """Scores the whole response (prefix and continuation, given tokens marked); every other token's reward is 0.
 
     A row whose scorer raises, or gives a number that is not finite, is left out together with its
     group (all rows of the same start): half a group would have another baseline, and a silent 0
@@ -45,11 +45,11 @@ class TaskReward:
 
     def _outcomes(self, rollouts: Rollouts) -> list[Outcome | None]:
         sequences = rollouts.sequences
-        actions, offsets = sequences.actions.tolist(), sequences.offsets.tolist()
         outcomes: list[Outcome | None] = []
+        tokens = sequences.all_tokens()
         for i, s in enumerate(sequences.start_index.tolist()):
             start = sequences.starts[s]
-            response = start.prefix + tuple(actions[offsets[i] : offsets[i + 1]])
+            response = start.prefix + tokens[i]
             try:
                 outcome = self._task.score(start.problem, response)
             except Exception:  # a scorer is the user's code and may raise anything

@@ -18,7 +18,7 @@ from torch import Tensor
 from rrl.ops.advantage import gae, whiten
 from rrl.protocols import Trunk
 from rrl.ranks import Ranks
-from rrl.types import Estimated, Scored, Sequences, Start
+from rrl.types import Estimated, Scored, Sequences, Start, sampled
 
 
 class Heads(torch.nn.Module):
@@ -139,4 +139,4 @@ def _final_value(trunk: Trunk, heads: Heads, scored: Scored, how: Estimation) ->
 def _longer(start: Start, tokens: tuple[int, ...]) -> Start:
     # A cut row has used up max_response, and a Start must leave room for one token: give it that room.
     prefix = start.prefix + tokens
-    return Start(problem=replace(start.problem, max_response=len(prefix) + 1), prefix=prefix)
+    return Start(problem=replace(start.problem, max_response=len(sampled(prefix)) + 1), prefix=prefix)

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.draw import draw
+from rrl.policy.engine.environment import Hearing
 from rrl.policy.engine.request import Request, Sampled
 from rrl.policy.hf import HFBackbone
 from rrl.policy.layout import flatten, pad_left
+from rrl.types import Tokens
 
 
 class HFEngine:
@@ -45,10 +47,10 @@ class HFEngine:
 
         training = backbone.module.training
         backbone.module.eval()  # gradient checkpointing leaves training mode on, which forbids a cache
-        decoder = _Decoder(backbone, request.contexts)
-        rows = torch.arange(num_rows)
+        head, decoder = backbone.head(request.logits_dtype), _Decoder(backbone, request.contexts)
+        rows, hearing = torch.arange(num_rows), Hearing(request.observer, num_rows)
         for u in range(longest):
-            logits = backbone.head(decoder.hidden)
+            logits = head.logits(decoder.hidden)
             noise = request.uniforms[rows, u].to(logits.device)
             drawn = draw(logits, noise, request.temperature, request.greedy)
             token, logprob[rows, u], entropy[rows, u] = (x.cpu() for x in drawn)
@@ -57,18 +59,21 @@ class HFEngine:
             stopped[rows[hit]] = True
             counts[rows[hit]] = u + 1
             alive = counts[rows] > u + 1
+            heard = hearing.after(rows, token, alive)
             if not alive.any():
                 break
             if float(alive.float().mean()) <= self._compact_below:
                 keep = alive.nonzero()[:, 0]
-                rows, token = rows[keep], token[keep]
+                rows, token, heard = rows[keep], token[keep], [heard[i] for i in keep.tolist()]
                 decoder.keep(keep)
-            decoder.read(token)
+            decoder.read(token, heard)
         backbone.module.train(training)
         first = torch.zeros(num_rows, dtype=torch.int64)
+        given, given_offsets = hearing.flat(counts)
         return Sampled(
             tokens=flatten(tokens, first, counts), logprob=flatten(logprob, first, counts),
-            entropy=flatten(entropy, first, counts), counts=counts, stopped=stopped,
+            entropy=flatten(entropy, first, counts), counts=counts, stopped=stopped, given=given,
+            given_offsets=given_offsets,
         )
 
 
@@ -84,17 +89,25 @@ class _Decoder:
         self._device = next(backbone.module.parameters()).device
         self._cache = DynamicCache(config=backbone.config)
         distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
-        ids, mask, positions = pad_left(list(distinct), backbone.codec.pad)
+        self._pad = backbone.codec.pad
+        ids, mask, positions = pad_left(list(distinct), self._pad)
         self._mask, self._position = mask.to(self._device), positions[:, -1:].to(self._device)
         self._forward(ids.to(self._device), positions.to(self._device))
         if len(distinct) < len(contexts):
             self.keep(torch.tensor([distinct[context] for context in contexts]))
 
-    def read(self, token: Tensor) -> None:
-        """Append one sampled token [M] to every row."""
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(token), 1)], 1)
-        self._position = self._position + 1
-        self._forward(token[:, None].to(self._device), self._position)
+    def read(self, token: Tensor, heard: list[Tokens]) -> None:
+        """Append one sampled token [M] to every row, and what it heard after it."""
+        if any(heard):
+            rows = [(t, *said) for t, said in zip(token.tolist(), heard, strict=True)]
+            ids, mask, positions = (x.to(self._device) for x in pad_left(rows, self._pad))
+            positions = positions + self._position + 1
+        else:
+            ids, mask = token[:, None].to(self._device), self._mask.new_ones(len(token), 1)
+            positions = self._position + 1
+        self._mask = torch.cat([self._mask, mask], 1)
+        self._position = positions[:, -1:]
+        self._forward(ids, positions)
 
     def keep(self, index: Tensor) -> None:
         """Go on with these rows; an index may repeat."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rrl import rng
 from rrl.policy.backbone import Backbone
+from rrl.policy.engine.environment import Observer
 from rrl.types import Start, Tokens
 
 
@@ -25,7 +26,8 @@ from rrl.types import Start, Tokens
 class Request:
     """contexts: tokens before the first sampled one.  limits: most tokens to sample, >= 1.
     stop_table[stop_index[i]]: which tokens end row i.  uniforms: noise of each sampled token;
-    not read when greedy, which takes the likeliest token."""
+    not read when greedy, which takes the likeliest token.  logits_dtype: of the logits, as in training.
+    observer: what the environment says between sampled tokens; None = nothing."""
 
     contexts: tuple[Tokens, ...]
     limits: Int64[Tensor, "N"]
@@ -34,6 +36,8 @@ class Request:
     uniforms: Float64[Tensor, "N L"]
     temperature: float
     greedy: bool
+    logits_dtype: torch.dtype
+    observer: Observer | None
 
     def stops(self, rows: Int64[Tensor, "M"], tokens: Int64[Tensor, "M"]) -> Bool[Tensor, "M"]:
         """Whether each of ``tokens`` ends its row."""
@@ -43,13 +47,15 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
     """tokens, logprob, entropy: of all rows end to end, on the CPU.  counts: tokens per row.
-    stopped: the last token was a stop token."""
+    stopped: the last token was a stop token.  given, given_offsets: as in ``Sequences``."""
 
     tokens: Int64[Tensor, "A"]
     logprob: Float32[Tensor, "A"]
     entropy: Float32[Tensor, "A"]
     counts: Int64[Tensor, "N"]
     stopped: Bool[Tensor, "N"]
+    given: Int64[Tensor, "B"]
+    given_offsets: Int64[Tensor, "A1"]
 
 
 class Engine(Protocol):
@@ -60,7 +66,7 @@ class Engine(Protocol):
 
 def request_for(
     starts: Sequence[Start], *, vocab_size: int, max_positions: int, seed: int, stream: str, step: int, first_row: int,
-    temperature: float, greedy: bool,
+    temperature: float, greedy: bool, logits_dtype: torch.dtype, observer: Observer | None,
 ) -> Request:
     """One row per entry of ``starts``; row i uses the noise of global row ``first_row + i``.
 
@@ -68,8 +74,9 @@ def request_for(
       ValueError: a context and its response could outgrow what the network can read.
     """
     contexts = tuple(start.context for start in starts)
-    limits = [start.problem.max_response - len(start.prefix) for start in starts]
+    limits = [start.room for start in starts]
     longest = max(len(context) + limit for context, limit in zip(contexts, limits, strict=True))
+    longest += observer.most if observer else 0
     if longest > max_positions:
         raise ValueError(
             f"a context and its response have up to {longest} tokens; the policy reads {max_positions}: raise "
@@ -92,4 +99,6 @@ def request_for(
         uniforms=torch.from_numpy(uniforms),
         temperature=temperature,
         greedy=greedy,
+        logits_dtype=logits_dtype,
+        observer=observer,
     )

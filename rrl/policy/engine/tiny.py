@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.draw import draw
+from rrl.policy.engine.environment import Hearing
 from rrl.policy.engine.request import Request, Sampled
-from rrl.policy.layout import flatten, pad_right
+from rrl.policy.layout import pad_right
 from rrl.policy.tiny import Layer, TinyBackbone
 
 
@@ -37,39 +38,55 @@ class TinyEngine:
         if not isinstance(backbone, TinyBackbone):
             raise ValueError(f"policy.engine is TinyEngine, the backbone a {type(backbone).__name__}; use HFEngine")
         forced, first = pad_right(request.contexts, pad=0)
+        num_rows, most = len(first), request.observer.most if request.observer else 0
         end = first + request.limits
-        num_rows, num_positions = len(first), int(end.max())
+        num_positions = int(end.max()) + most
+        if most:
+            forced = F.pad(forced, (0, num_positions - forced.shape[1]))
+        sampling = torch.arange(num_positions) >= first[:, None]  # where a row decides for itself
         uniforms = _by_position(request.uniforms, first, num_positions)
         tokens = torch.zeros(num_rows, num_positions, dtype=torch.int64)
         logprob, entropy = torch.zeros(num_rows, num_positions), torch.zeros(num_rows, num_positions)
         rows, may_stop = torch.arange(num_rows), bool(request.stop_table.any())
         stopped = torch.zeros(num_rows, dtype=torch.bool)
 
-        decoder = _Decoder(backbone, num_rows, num_positions)
+        head, decoder = backbone.head(request.logits_dtype), _Decoder(backbone, num_rows, num_positions)
+        hearing = Hearing(request.observer, num_rows)
         shortest = int(first.min())
         hidden = decoder.read(forced[:, :shortest], 0)
         for position in range(shortest, num_positions):
             token, logprob[:, position], entropy[:, position] = draw(
-                backbone.head(hidden), uniforms[:, position], request.temperature, request.greedy
+                head.logits(hidden), uniforms[:, position], request.temperature, request.greedy
             )
             if position < forced.shape[1]:
-                token = torch.where(first > position, forced[:, position], token)
+                token = torch.where(sampling[:, position], token, forced[:, position])
             tokens[:, position] = token
             if may_stop:
-                hit = request.stops(rows, token) & (first <= position) & (position < end)
+                hit = request.stops(rows, token) & sampling[:, position] & (position < end)
                 end = torch.where(hit, position + 1, end)
                 stopped |= hit
-                if int(end.max()) <= position + 1:
-                    break
+            if most:
+                asked = torch.nonzero(sampling[:, position] & (position < end)).flatten()
+                heard = hearing.after(asked, token[asked], (end > position + 1)[asked])
+                for row, said in zip(asked.tolist(), heard, strict=True):
+                    if said:  # the row's later tokens, their noise with them, move back
+                        here = slice(position + 1, position + 1 + len(said))
+                        forced[row, here], sampling[row, here] = torch.tensor(said), False
+                        uniforms[row, here.stop :] = uniforms[row, position + 1 : -len(said)].clone()
+                        end[row] += len(said)
+            if (may_stop or most) and int(end.max()) <= position + 1:
+                break
             if position + 1 < num_positions:
                 hidden = decoder.read(token[:, None], position)
-        counts = end - first
-        tokens, logprob, entropy = (flatten(table, first, counts) for table in (tokens, logprob, entropy))
+        own = sampling & (torch.arange(num_positions) < end[:, None])
+        counts = own.sum(1)
+        tokens, logprob, entropy = tokens[own], logprob[own], entropy[own]
+        given, given_offsets = hearing.flat(counts)
         # A tensor made in inference mode may never enter a graph; copies made outside it may.
         with torch.inference_mode(False):
             return Sampled(
                 tokens=tokens.clone(), logprob=logprob.clone(), entropy=entropy.clone(), counts=counts.clone(),
-                stopped=stopped.clone(),
+                stopped=stopped.clone(), given=given.clone(), given_offsets=given_offsets.clone(),
             )
 
 

@@ -98,7 +98,7 @@ class TabularPolicy:
         logprob, entropy = self._read(sequences)
         return logprob.float(), entropy.float()
 
-    def loss(self, sequences, token_loss):
+    def loss(self, sequences, token_loss, whole_rows=False):
         logprob, entropy = self._read(sequences)
         total, surrogate = 0.0, 0.0
         for first in range(0, len(logprob), self.chunk):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rrl.ops.logprob import logprob_entropy
+from rrl_kernels.api import logprob_entropy
 from rrl_kernels.logits import reference
 from rrl_kernels.logits import torch_impl as kernel
 

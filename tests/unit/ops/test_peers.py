@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rrl.ops.advantage import gae
-from rrl.ops.logprob import logprob_entropy
+from rrl_kernels.api import logprob_entropy
 
 
 def test_logprob_and_entropy_equal_trl() -> None:

@@ -26,6 +26,15 @@ class Digits:
         return " ".join(str(t) for t in tokens)
 
 
+class Echo(Digits):
+    """Says 10 and the token itself after every even token that the policy takes (0, 2, 4, ...)."""
+
+    max_given = 24
+
+    def observe(self, problem, response):
+        return (10, response[-1]) if response[-1] % 2 == 0 else ()
+
+
 def problem(prompt=(1, 2), max_response=6, stop=(), exact_length=False, name="p"):
     return Problem(
         id=name, prompt=tuple(prompt), answer="", solution=(), task="digits", difficulty="easy",
@@ -37,17 +46,23 @@ def start(prefix=(), **fields):
     return Start(problem=problem(**fields), prefix=tuple(prefix))
 
 
-def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_per_chunk=64, **sizes):
+def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_per_chunk=64, task=None, **sizes):
     return CausalLM(
-        seed=seed, backbone=TinyBackbone(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes)), engine=TinyEngine(),
+        seed=seed, task=task or Digits(), engine=TinyEngine(),
+        backbone=TinyBackbone(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes)),
         temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=actions_per_chunk,
+        logits_dtype="float32",
     )
 
 
-def tiny_hf(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact_below=0.75, checkpointing=False):
-    source = TinyLlama(seed=seed, task=Digits(), dtype=dtype, **SIZES)
+def tiny_hf(
+    seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact_below=0.75, checkpointing=False, task=None,
+    **sizes,
+):
+    source = TinyLlama(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes))
     return CausalLM(
-        seed=seed, temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=64,
+        seed=seed, task=task or Digits(), temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=64,
+        logits_dtype="float32",
         backbone=HFBackbone(task=Digits(), source=source, gradient_checkpointing=checkpointing, device="cpu"),
         engine=HFEngine(compact_below=compact_below),
     )

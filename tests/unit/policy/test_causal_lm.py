@@ -21,7 +21,8 @@ def eager(policy, rows):
         context, tokens = rows.start_of(i).context, rows.tokens_of(i)
         for u, token in enumerate(tokens):
             one = sequences_of([(start(prompt=context + tokens[:u], max_response=20), (token,))])
-            log_p = torch.log_softmax(policy.backbone.head(policy.shared_trunk(detach=False).hidden(one)), -1)[0]
+            hidden = policy.shared_trunk(detach=False).hidden(one)
+            log_p = torch.log_softmax(policy.backbone.head(torch.float32).logits(hidden), -1)[0]
             total = total + (index + 1) * log_p[token] - 0.1 * (log_p.exp() * log_p).sum()
             index += 1
     return total

@@ -52,7 +52,8 @@ def test_split_keeps_the_wanted_states_and_trims_the_padding():
 def test_a_long_start_that_no_row_uses_costs_no_column():
     rows = sequences_of([(start(prompt=(9,)), (3,)), (start(prompt=(7,) * 9), (1,))])
     unused = type(rows)(
-        starts=rows.starts, start_index=torch.tensor([0]), offsets=torch.tensor([0, 1]), actions=torch.tensor([3])
+        starts=rows.starts, start_index=torch.tensor([0]), offsets=torch.tensor([0, 1]), actions=torch.tensor([3]),
+        given=rows.given, given_offsets=torch.tensor([0, 0]),
     )
     assert layout.action_layout(unused, pad=0).ids.tolist() == [[9]]
 

@@ -1,10 +1,20 @@
+import math
+
 import pytest
 import torch
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from rrl import build
 from rrl.policy.hf import HFBackbone
@@ -90,12 +100,26 @@ def test_a_task_with_more_tokens_than_the_model_is_refused(folder):
         HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, device="cpu")
 
 
-def test_a_model_that_caps_its_logits_is_refused(tmp_path, folder):
+def test_a_model_that_caps_its_logits_samples_what_it_scores(tmp_path, folder):
     config = Gemma2Config(**SMALL, final_logit_softcapping=0.1, initializer_range=0.5, pad_token_id=0)
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="soft cap or scale"):
-        hub_policy(str(tmp_path), "backbone.source.attn_implementation=eager")
+    policy = hub_policy(str(tmp_path), "backbone.source.attn_implementation=eager")
+    rollouts = policy.rollout(MIXED, samples_per_start=1, step=0)
+    logprob, entropy = policy.logprob(rollouts.sequences)
+    torch.testing.assert_close(logprob, rollouts.behavior_logprob, rtol=0, atol=1e-5)
+    # Logits lie in [-.1, .1], so no probability is further than a factor e^.2 from uniform.
+    uniform = -math.log(policy.backbone.vocab_size)
+    assert float((logprob - uniform).abs().max()) <= 0.2
+    assert float(entropy.min()) > -uniform - 0.01
+
+
+def test_a_model_that_scales_its_logits_is_refused(tmp_path, folder):
+    config = GraniteConfig(**SMALL, logits_scaling=8.0, initializer_range=0.5, pad_token_id=0)
+    GraniteForCausalLM(config).save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="changes its logits after the output embedding"):
+        hub_policy(str(tmp_path))
 
 
 @pytest.mark.parametrize("option", ["tiny", "tiny_hf"])

@@ -41,7 +41,10 @@ def test_a_key_names_problem_and_tokens() -> None:
 
 
 def test_sequences_refuse_offsets_that_do_not_fit() -> None:
-    good = {"starts": (Start(problem=P),), "start_index": torch.tensor([0, 0]), "actions": torch.tensor([1, 2, 3])}
+    good = {
+        "starts": (Start(problem=P),), "start_index": torch.tensor([0, 0]), "actions": torch.tensor([1, 2, 3]),
+        "given": torch.zeros(0, dtype=torch.int64), "given_offsets": torch.zeros(4, dtype=torch.int64),
+    }
     assert Sequences(offsets=torch.tensor([0, 1, 3]), **good).lengths.tolist() == [1, 2]
     for offsets, said in (
         ([0, 3], r"must be \[N \+ 1\] and begin with 0"),
