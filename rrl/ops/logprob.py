@@ -50,7 +50,12 @@ class Head:
         The softmax is that of logits / temperature. Logits exist ``chunk_tokens`` rows at a time and are made
         again in backward.
         """
-        return api.logprob_entropy(self.logits(hidden), targets, temperature)
+        logprob, entropy = api.linear_logprob(
+            hidden, self.weight, targets, bias=self.bias, softcap=self.softcap, temperature=temperature,
+            logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
+        )
+        assert entropy is not None
+        return logprob, entropy
 
     def policy_loss(
         self, hidden: Float[Tensor, "C d"], targets: Int64[Tensor, "C"], token_loss: TokenLoss, *, temperature: float,
@@ -68,12 +73,11 @@ class Head:
             loss, d_logprob, d_entropy = (x.to(device=logprob.device) for x in parts)
             return loss.to(logprob), d_logprob.to(logprob), d_entropy.to(logprob)
 
-        lp, h = self.logprob_entropy(hidden, targets, temperature=temperature, chunk_tokens=chunk_tokens)
-        value, dl, dh = on_cpu(lp.detach(), h.detach(), torch.arange(len(lp)))
-        surrogate = torch.dot(lp, dl)
-        if bool(dh.any()):
-            surrogate = surrogate + torch.dot(h, dh)
-        return surrogate - surrogate.detach() + value.detach(), h.detach()
+        loss, seen = api.linear_policy_loss(
+            hidden, self.weight, targets, on_cpu, bias=self.bias, softcap=self.softcap, temperature=temperature,
+            logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
+        )
+        return loss, seen.entropy
 
 
 def use_kernels(name: str) -> None:

@@ -1,9 +1,11 @@
-"""Logits of a chunk of rows, in the dtype that was asked for: what sampling, scoring and training share."""
+"""Logits of some rows, in the dtype that was asked for: what sampling shares with scoring and training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from rrl_kernels.head.chunks import raw_logits
 
 
 def linear_logits(
@@ -11,23 +13,14 @@ def linear_logits(
 ) -> Tensor:
     """cap tanh((hidden weight^T + bias) / cap); without a cap where ``softcap`` is None.
 
-    Products of half-precision numbers are summed in float32 and rounded once, to ``logits_dtype``.
-
     Args:
       hidden: [C, H].
       weight: [V, H], same dtype.
       bias: [V] or None.
       softcap: > 0 (Gemma 2's final_logit_softcapping) or None.
-      logits_dtype: float32 or wider, or the dtype of ``weight``.
+      logits_dtype: of the result; products of half-precision numbers are summed in float32 and rounded once, to it.
     Returns:
-      [C, V] in ``logits_dtype``.
+      [C, V].
     """
-    if hidden.dtype == logits_dtype:
-        logits = hidden @ weight.t()
-    elif hidden.is_cuda and not torch.is_grad_enabled():
-        logits = torch.mm(hidden, weight.t(), out_dtype=logits_dtype)  # tensor cores, float32 epilogue
-    else:
-        logits = hidden.to(logits_dtype) @ weight.t().to(logits_dtype)
-    if bias is not None:
-        logits = logits + bias
+    logits = raw_logits(hidden, weight, bias, logits_dtype)
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)

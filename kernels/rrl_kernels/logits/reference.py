@@ -1,4 +1,4 @@
-"""The truth: every operation in plain torch, short enough to check against its formula by eye.
+"""The truth: log-probabilities and entropies from logits in plain torch, short enough to check by eye.
 
 Works in any floating dtype, float64 included, and is differentiated by autograd. Slow on purpose.
 Legend: C rows (actions), V vocabulary.
@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 
-def logprob_entropy(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """log p[target] and -sum p log p of p = softmax(logits / temperature). logits [C, V], targets [C]."""
+def logprob_entropy(
+    logits: Tensor, targets: Tensor, temperature: float, softcap: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """log p[target] and -sum p log p of p = softmax(cap tanh(logits / cap) / temperature). logits [C, V]."""
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
     log_p = torch.log_softmax(logits / temperature, dim=-1)
     chosen = log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return chosen, -(log_p.exp() * log_p).sum(-1)
+    # p log p is 0 where p is 0; the clamp keeps 0 * -inf from becoming NaN.
+    return chosen, -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)

@@ -42,7 +42,7 @@ def test_backward_is_the_derivative_of_forward(temperature):
 
 @pytest.mark.parametrize("chunk_numbers", [1, 14, 1 << 22])
 def test_any_chunking_equals_the_reference(monkeypatch, chunk_numbers):
-    monkeypatch.setattr(kernel, "_CHUNK_NUMBERS", chunk_numbers)
+    monkeypatch.setattr(kernel, "CHUNK_NUMBERS", chunk_numbers)
     generator = torch.Generator().manual_seed(1)
     ours = (3 * torch.randn(9, 7, dtype=torch.float64, generator=generator)).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
@@ -78,9 +78,9 @@ def test_no_rows_give_no_numbers():
     ("logits", "targets", "temperature", "message"),
     [
         (torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), 0.0, "temperature is 0.0"),
-        (torch.zeros(2, 3), torch.zeros(2, dtype=torch.int32), 1.0, "expected int64"),
-        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), 1.0, "expected int64"),
-        (torch.zeros(3), torch.zeros(3, dtype=torch.int64), 1.0, "C, V"),
+        (torch.zeros(2, 3), torch.zeros(2, dtype=torch.int32), 1.0, "targets has (dtype|shape)"),
+        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), 1.0, "targets has (dtype|shape)"),
+        (torch.zeros(3), torch.zeros(3, dtype=torch.int64), 1.0, r"expected \[C, V\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(logits, targets, temperature, message):
