@@ -66,8 +66,6 @@ def segment_gae(
     if row_lam is not None:
         checks.shaped("lam", row_lam, (len(final),), "one for each row")
         checks.holds(((row_lam >= 0) & (row_lam <= 1)).all(), "lam holds a number outside [0, 1]")
-        if target_lam is None:
-            raise ValueError("target_lam is None with a lam of each row's own; expected a number in [0, 1]")
     else:
         checks.in_unit_interval("lam", float(lam))
     if target_lam is not None:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rrl_kernels import segments
+
 
 def gae(
     reward: Float[Tensor, "A"],
@@ -41,24 +43,10 @@ def gae(
     Returns:
       The advantage of each action, in the dtype of ``value``.
     """
-    if len(value) == 0:
-        return value.clone()
-    lengths = offsets[1:] - offsets[:-1]
-    longest, num_rows = int(lengths.max()), len(lengths)
-    row = torch.repeat_interleave(torch.arange(num_rows), lengths)
-    # Rows stand beside each other in [time, row]; what lies behind a row's end is 0 and stays 0, so
-    # the loop below carries nothing into a row's last token.
-    line = torch.arange(len(value)) - offsets[:-1][row]
-
-    v = value.double()
-    v_next = torch.cat([v[1:], v.new_zeros(1)])
-    v_next[offsets[1:] - 1] = final_value.double()
-    grid = v.new_zeros(longest, num_rows)
-    grid[line, row] = reward.double() + gamma * v_next - v
-    decay = gamma * torch.as_tensor(lam, dtype=torch.float64).expand(num_rows)
-    for u in range(longest - 2, -1, -1):
-        grid[u].addcmul_(decay, grid[u + 1])
-    return grid[line, row].to(value.dtype)
+    advantage, _ = segments.segment_gae(
+        reward, value, offsets, gamma=gamma, lam=lam, bootstrap_value=final_value.to(value.dtype)
+    )
+    return advantage
 
 
 def whiten(

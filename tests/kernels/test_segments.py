@@ -46,7 +46,7 @@ def test_the_target_may_have_its_own_lambda():
 
 
 @pytest.mark.parametrize("chosen", ["torch", "reference"])
-@pytest.mark.parametrize("lengths", [[1], [7, 1, 300, 0, 129, 128], [0], [0, 0, 2], []])
+@pytest.mark.parametrize("lengths", [[1], [7, 1, 300, 0, 129, 128], [0], [0, 0, 2], [], [700, 0, 1500, 1]])
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (1.0, 1.0), (0.0, 0.5), (1.0, 0.0)])
 def test_gae_equals_the_loop_of_the_paper(monkeypatch, chosen, lengths, gamma, lam):
     monkeypatch.setattr(dispatch, "_chosen", chosen)

@@ -32,17 +32,16 @@ def gae(
 
         advantage, target = launch(reward, value, offsets, final, gamma, lam, row_lam, target_lam)
         return advantage.to(value.dtype), target.to(value.dtype)
-    wide = (reward.double(), value.double(), offsets, final.double(), gamma)
 
     def run(lam: float, row_lam: Tensor | None) -> Tensor:
         if chosen == "reference":
-            each = torch.full_like(wide[3], lam) if row_lam is None else row_lam.double()
-            return reference.gae(*wide, each)
-        return torch_impl.gae(*wide, lam, row_lam)
+            each = torch.full_like(final.double(), lam) if row_lam is None else row_lam.double()
+            return reference.gae(reward.double(), value.double(), offsets, final.double(), gamma, each)
+        return torch_impl.gae(reward, value, offsets, final, gamma, lam, row_lam)
 
     advantage = run(lam, row_lam)
     to_target = advantage if target_lam < 0.0 else run(target_lam, None)
-    return advantage.to(value.dtype, copy=True), (to_target + wide[1]).to(value.dtype)
+    return advantage.to(value.dtype), (to_target + value).to(value.dtype)
 
 
 @gae.register_fake

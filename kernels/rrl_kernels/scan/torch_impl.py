@@ -1,15 +1,18 @@
 """Reverse linear recurrences over packed rows in plain torch, in float64 inside.
 
-Two forms of y_u = x_u + a_u y_{u+1}, both without a step in time: one decay for all rows is a product with a small
-triangular matrix, block by block from each row's tail; decays of their own double the reach of every number in each
-pass (Hillis and Steele 1986). Legend: A actions, N rows, B columns of a block.
+Three forms of y_u = x_u + a_u y_{u+1}, none with a Python step in time: many short rows of one decay are a product
+with a small triangular matrix, block by block from each row's tail; decays of their own double the reach of every
+number in each pass (Hillis and Steele 1986); long rows go one by one through scipy's compiled recursive filter.
+Legend: A actions, N rows.
 """
 
 from __future__ import annotations
 
 import torch
+from scipy.signal import lfilter
 from torch import Tensor
 
+LONG = 512  # mean length from which a call of the filter for each row costs less than the blocks' bookkeeping
 BLOCK = 128  # columns of a block: larger ones waste products on the zero triangle, smaller ones need more carries
 
 
@@ -68,12 +71,34 @@ def scan_own_decay(x: Tensor, decay: Tensor, offsets: Tensor) -> Tensor:
 def gae(
     reward: Tensor, value: Tensor, offsets: Tensor, final: Tensor, gamma: float, lam: float, row_lam: Tensor | None
 ) -> Tensor:
-    """Advantages in float64; ``row_lam`` [N] takes the place of ``lam`` where it is given."""
+    """Advantages, in float64 inside; ``row_lam`` [N] takes the place of ``lam`` where it is given."""
+    if len(value) >= LONG * max(len(final), 1):
+        decays = [gamma * lam] * len(final) if row_lam is None else (gamma * row_lam.double()).tolist()
+        return _gae_of_long_rows(reward, value, offsets, final, gamma, decays)
     delta = deltas(reward, value, offsets, final, gamma)
     if row_lam is None:
         return scan_one_decay(delta, offsets, gamma * lam)
     decay = torch.repeat_interleave(gamma * row_lam.double(), offsets[1:] - offsets[:-1])
     return scan_own_decay(delta, decay, offsets)
+
+
+def _gae_of_long_rows(
+    reward: Tensor, value: Tensor, offsets: Tensor, final: Tensor, gamma: float, decays: list[float]
+) -> Tensor:
+    """Row by row, so that a row's numbers stay in the cache between its deltas and its recursion."""
+    dtype = torch.float64 if value.dtype == torch.float64 else torch.float32  # numpy knows no bfloat16
+    advantage = torch.empty(len(value), dtype=dtype)
+    out, bounds, ends = advantage.numpy(), offsets.tolist(), final.tolist()
+    r, v = reward.detach().to(dtype).numpy(), value.detach().to(dtype).numpy()
+    for i, decay in enumerate(decays):
+        a, b = bounds[i], bounds[i + 1]
+        if a < b:
+            here = v[a:b].astype("float64")
+            delta = r[a:b] - here
+            delta[:-1] += gamma * here[1:]
+            delta[-1] += gamma * ends[i]
+            out[a:b] = lfilter([1.0], [1.0, -decay], delta[::-1])[::-1]
+    return advantage
 
 
 def vtrace(
