@@ -9,14 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrl_kernels import checks, dispatch
+from rrl_kernels import dispatch
+from rrl_kernels.doors import check_head, check_logits
 from rrl_kernels.head import reference as head_reference
 from rrl_kernels.head.linear import linear_logits as linear_logits
 from rrl_kernels.head.ops import linear_score
 from rrl_kernels.head.policy_loss import LinearPolicyLoss
 from rrl_kernels.logits import reference as logits_reference
 from rrl_kernels.logits.ops import InPlace, row_stats
-from rrl_kernels.logits.policy_loss import LogitsPolicyLoss
+from rrl_kernels.logits.policy_loss import LogitsPolicyLoss, composed_policy_loss
 from rrl_kernels.logits.policy_loss import Seen as Seen
 from rrl_kernels.logits.policy_loss import TokenLoss as TokenLoss
 
@@ -44,16 +45,13 @@ def logprob_entropy(
     Raises:
       ValueError: what does not fit, named; ``inplace_backward`` on a leaf, whose values it would overwrite.
     """
-    _check_rows("logits", logits, targets, logits.shape[-1] if logits.ndim else 0, mask, temperature, softcap)
-    if inplace_backward and logits.is_leaf and logits.requires_grad:
-        raise ValueError("logits is a leaf and inplace_backward=True would overwrite it; expected a computed tensor")
+    check_logits(logits, targets, mask, temperature, softcap, overwrite=inplace_backward)
     if dispatch.choice() == "reference":
-        logprob, entropy = logits_reference.logprob_entropy(_wide(logits), targets, temperature, softcap)
-        logprob, entropy = _masked(logprob, mask), _masked(entropy, mask)
+        logprob, entropy = logits_reference.logprob_entropy(logits, targets, temperature, softcap, mask)
     elif inplace_backward:
         logprob, entropy = InPlace.apply(logits, targets, mask, float(temperature), softcap or 0.0)  # type: ignore[no-untyped-call]
     else:
-        logprob, entropy, _ = row_stats(logits, targets, mask, float(temperature), softcap or 0.0)
+        logprob, entropy, _, _ = row_stats(logits, targets, mask, float(temperature), softcap or 0.0)
     return logprob, entropy if return_entropy else None
 
 
@@ -71,12 +69,14 @@ def logits_policy_loss(
     Returns:
       (loss, what token_loss was shown and answered).
     """
-    _check_rows("logits", logits, targets, logits.shape[-1] if logits.ndim else 0, mask, temperature, softcap)
-    if inplace_backward and logits.is_leaf and logits.requires_grad:
-        raise ValueError("logits is a leaf and inplace_backward=True would overwrite it; expected a computed tensor")
+    check_logits(logits, targets, mask, temperature, softcap, overwrite=inplace_backward)
+    if dispatch.choice() == "reference":
+        both = logits_reference.logprob_entropy(logits, targets, temperature, softcap, mask)
+        return composed_policy_loss(*both, token_loss, mask)
     seen: list[Seen] = []
     loss = LogitsPolicyLoss.apply(  # type: ignore[no-untyped-call]
-        logits, targets, token_loss, mask, float(temperature), softcap or 0.0, inplace_backward, seen
+        logits, targets, token_loss, mask, float(temperature), softcap or 0.0, inplace_backward,
+        torch.is_grad_enabled() and logits.requires_grad, seen,
     )
     return loss, seen[0]
 
@@ -105,12 +105,11 @@ def linear_logprob(
     Raises:
       ValueError: what does not fit, named.
     """
-    logits_dtype = _check_linear(hidden, weight, targets, bias, mask, temperature, softcap, logits_dtype, chunk_tokens)
+    logits_dtype = check_head(hidden, weight, targets, bias, mask, temperature, softcap, logits_dtype, chunk_tokens)
     if dispatch.choice() == "reference":
-        args = (_wide(hidden), _wide(weight), targets, None if bias is None else _wide(bias), temperature, softcap)
-        logprob, entropy = (_masked(x, mask) for x in head_reference.linear_logprob(*args))
+        logprob, entropy = head_reference.linear_logprob(hidden, weight, targets, bias, temperature, softcap, mask)
     else:
-        logprob, entropy, _ = linear_score(
+        logprob, entropy, _, _ = linear_score(
             hidden, weight, bias, targets, mask, float(temperature), softcap or 0.0, logits_dtype, chunk_tokens
         )
     return logprob, entropy if return_entropy else None
@@ -119,7 +118,7 @@ def linear_logprob(
 def linear_policy_loss(
     hidden: Tensor, weight: Tensor, targets: Tensor, token_loss: TokenLoss, *, temperature: float = 1.0,
     softcap: float | None = None, bias: Tensor | None = None, mask: Tensor | None = None,
-    logits_dtype: torch.dtype = torch.float32, chunk_tokens: int = 0,
+    logits_dtype: torch.dtype = torch.float32, chunk_tokens: int = 0, max_active: int | None = None,
 ) -> tuple[Tensor, Seen]:
     """Any policy loss inside the output layer: 6 T H V operations forward and backward.
 
@@ -130,67 +129,25 @@ def linear_policy_loss(
     Args:
       token_loss: (logprob [c], entropy [c], index [c] int64 into the T rows) -> (loss scalar, d loss/d logprob [c],
         d loss/d entropy [c]), in plain torch without autograd; sees unmasked rows only.
+      max_active: at most so many rows of one chunk have a gradient, where the caller knows it: then no step waits for
+        the device, and more of them are an error. None = they are counted, one wait a chunk.
       others: as in ``linear_logprob``.
     Returns:
       (loss scalar whose backward gives the gradients of hidden, weight and bias, what token_loss was shown).
     Raises:
       ValueError: what does not fit, named.
     """
-    logits_dtype = _check_linear(hidden, weight, targets, bias, mask, temperature, softcap, logits_dtype, chunk_tokens)
+    logits_dtype = check_head(hidden, weight, targets, bias, mask, temperature, softcap, logits_dtype, chunk_tokens)
+    if max_active is not None and max_active < 0:
+        raise ValueError(f"max_active is {max_active}; expected >= 0, or None for a count of each chunk")
+    if dispatch.choice() == "reference":
+        both = head_reference.linear_logprob(hidden, weight, targets, bias, temperature, softcap, mask)
+        return composed_policy_loss(*both, token_loss, mask)
+    learns = torch.is_grad_enabled()
+    wanted = tuple(learns and x is not None and x.requires_grad for x in (hidden, weight, bias))
     seen: list[Seen] = []
     loss = LinearPolicyLoss.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, targets, token_loss, mask, float(temperature), softcap or 0.0, logits_dtype,
-        chunk_tokens, seen,
+        chunk_tokens, max_active, wanted, seen,
     )
     return loss, seen[0]
-
-
-def _check_linear(
-    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, mask: Tensor | None, temperature: float,
-    softcap: float | None, logits_dtype: torch.dtype, chunk_tokens: int,
-) -> torch.dtype:
-    """The dtype of the logits."""
-    checks.shaped("weight", weight, (None, None), "[V, H]")
-    checks.shaped("hidden", hidden, (None, weight.shape[1]), "[T, H] with weight's H")
-    checks.floating("hidden", hidden)
-    checks.typed("weight", weight, hidden.dtype)
-    if bias is not None:
-        checks.shaped("bias", bias, (weight.shape[0],), "[V]")
-        checks.typed("bias", bias, hidden.dtype)
-    checks.together(hidden=hidden, weight=weight, bias=bias)
-    if chunk_tokens < 0:
-        raise ValueError(f"chunk_tokens is {chunk_tokens}; expected >= 1, or 0 for the tuning table's")
-    if hidden.dtype == torch.float64 and logits_dtype == torch.float32:
-        logits_dtype = torch.float64
-    if logits_dtype not in (hidden.dtype, torch.float32):
-        raise ValueError(f"logits_dtype is {logits_dtype}; expected float32 or the dtype of weight, {weight.dtype}")
-    _check_rows("hidden", hidden, targets, weight.shape[0], mask, temperature, softcap)
-    return logits_dtype
-
-
-def _check_rows(
-    name: str, rows: Tensor, targets: Tensor, vocab_size: int, mask: Tensor | None, temperature: float,
-    softcap: float | None,
-) -> None:
-    checks.shaped(name, rows, (None, None), "[C, V]" if name == "logits" else "[T, H]")
-    checks.floating(name, rows)
-    if vocab_size < 1:
-        raise ValueError(f"{name} has shape {list(rows.shape)}; expected a vocabulary of at least 1")
-    checks.shaped("targets", targets, (rows.shape[0],), f"one for each row of {name}")
-    checks.typed("targets", targets, torch.int64)
-    if mask is not None:
-        checks.shaped("mask", mask, (rows.shape[0],), f"one for each row of {name}")
-        checks.typed("mask", mask, torch.bool)
-    checks.together(**{name: rows}, targets=targets, mask=mask)
-    checks.positive("temperature", temperature)
-    if softcap is not None:
-        checks.positive("softcap", softcap)
-    checks.targets_in_range(targets, vocab_size)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else torch.where(mask, x, torch.zeros_like(x))

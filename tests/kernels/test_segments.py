@@ -223,3 +223,34 @@ def test_gae_and_vtrace_equal_torchrl():
         0.97, grid["w"], torch.zeros(3, 9, 1), grid["v"], after, grid["r"], done, ended
     )
     torch.testing.assert_close(ours.value_target.view(3, 9, 1), target, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("choice", ["torch", "reference"])
+def test_an_operator_leaves_its_inputs_alone_and_keeps_its_promises_to_torch(choice: str, dtype: torch.dtype) -> None:
+    offsets, numbers = torch.tensor([0, 3, 3, 8]), torch.randn(3, 8, dtype=dtype)
+    reward, value, log_ratio, final = *numbers, torch.randn(3, dtype=dtype)
+    dispatch.use(choice)
+    try:
+        before = [x.clone() for x in (reward, value, log_ratio, final)]
+        torch.library.opcheck(torch.ops.rrl_kernels.gae.default, (reward, value, offsets, final, 0.9, 0.8, None, -1.0))
+        torch.library.opcheck(
+            torch.ops.rrl_kernels.vtrace.default, (reward, value, log_ratio, offsets, final, 0.9, 0.8, 1.0, 1.0)
+        )
+    finally:
+        dispatch.use("auto")
+    assert all(torch.equal(x, y) for x, y in zip((reward, value, log_ratio, final), before, strict=True))
+
+
+def test_the_reference_of_vtrace_is_the_same_in_float64_as_in_float32() -> None:
+    offsets, numbers = torch.tensor([0, 4, 9]), torch.randn(4, 9)
+    how = {"gamma": 0.9, "lam": 0.8, "rho_bar": 1.0, "c_bar": 1.0}
+    dispatch.use("reference")
+    try:
+        narrow = segments.segment_vtrace(*numbers, offsets, bootstrap_value=torch.ones(2), **how)
+        wide = segments.segment_vtrace(
+            *numbers.double(), offsets, bootstrap_value=torch.ones(2, dtype=torch.float64), **how
+        )
+    finally:
+        dispatch.use("auto")
+    torch.testing.assert_close(narrow.advantage.double(), wide.advantage, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rrl_kernels.head.chunks import raw_logits
+from rrl_kernels.head.chunks import Layer
 
 
 def linear_logits(
@@ -18,9 +18,10 @@ def linear_logits(
       weight: [V, H], same dtype.
       bias: [V] or None.
       softcap: > 0 (Gemma 2's final_logit_softcapping) or None.
-      logits_dtype: of the result; products of half-precision numbers are summed in float32 and rounded once, to it.
+      logits_dtype: of the result, at least as wide as the weights; products of half-precision numbers are summed in
+        float32 and rounded once, to it.
     Returns:
       [C, V].
     """
-    logits = raw_logits(hidden, weight, bias, logits_dtype)
+    logits = Layer(weight, bias, logits_dtype).logits(hidden)
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)

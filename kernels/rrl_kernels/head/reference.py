@@ -1,12 +1,10 @@
-"""The truth: scores and policy losses from hidden states in plain torch, short enough to check by eye.
+"""The truth: scores from hidden states in plain torch, short enough to check by eye.
 
 Holds all logits; works in any floating dtype, float64 included, and is differentiated by autograd.
 Legend: T rows, H hidden size, V vocabulary.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,16 +13,13 @@ from rrl_kernels.logits import reference
 
 
 def linear_logprob(
-    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, temperature: float, softcap: float | None
+    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, temperature: float, softcap: float | None,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(log p[target], entropy) of p = softmax(cap tanh((hidden weight^T + bias) / cap) / temperature)."""
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    return reference.logprob_entropy(logits, targets, temperature, softcap)
+    """(log p[target], entropy) of p = softmax(cap tanh((hidden weight^T + bias) / cap) / temperature).
 
-
-def linear_policy_loss(
-    hidden: Tensor, weight: Tensor, targets: Tensor, token_loss: Callable[[Tensor, Tensor], Tensor],
-    bias: Tensor | None, temperature: float, softcap: float | None,
-) -> Tensor:
-    """The loss of all rows at once; ``token_loss`` (logprob, entropy) -> scalar is differentiated by autograd."""
-    return token_loss(*linear_logprob(hidden, weight, targets, bias, temperature, softcap))
+    0 where ``mask`` is False. Half precision is read as float32.
+    """
+    hidden, weight = (x if x.dtype == torch.float64 else x.float() for x in (hidden, weight))
+    logits = torch.nn.functional.linear(hidden, weight, None if bias is None else bias.to(weight.dtype))
+    return reference.logprob_entropy(logits, targets, temperature, softcap, mask)
