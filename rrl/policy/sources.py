@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from rrl import rng
+from rrl.codec.tokenizer import TokenizerCodec, load_tokenizer
 from rrl.policy.backbone import Codec
 from rrl.policy.hf import with_layers
 from rrl.policy.tiny import TinyBackbone
-from rrl.protocols import Task
-from rrl.types import Tokens
-
-
-class TokenizerCodec:
-    """A transformers tokenizer as a ``Codec``; ids are exact, no special token is added or dropped."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        # Padding is never attended to nor predicted, so any id serves where a tokenizer names none.
-        self.pad = int(pad) if pad is not None else 0
-
-    def encode(self, text: str) -> Tokens:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+from rrl.protocols import SpeltTask, Task
 
 
 class HubModel:
-    """A model and its tokenizer from the hub or a local folder.
+    """A model and its tokenizer from the hub, a local folder or a GGUF file.
 
     Args:
-      model: name on the hub, or a folder that ``save_pretrained`` wrote.
+      task: one in words (``SpeltTask``) has to be spelt by this model's tokenizer; symbols of its own are plain ids.
+      model: name on the hub, or a folder.
       revision: branch, tag or commit on the hub; pin a commit for numbers that are to be repeated.
+      gguf_file: GGUF file in ``model`` with weights, config and tokenizer, dequantised while loading; null = none.
       dtype: "float32", "bfloat16", "float16" or "float64".
       attn_implementation: "sdpa", "eager", "flash_attention_2", ... (transformers' names).
     Raises:
-      ValueError: dtype is not one of these.
+      ValueError: dtype is not one of these; ``load``: the task is spelt by another tokenizer.
     """
 
-    def __init__(self, *, model: str, revision: str, dtype: str, attn_implementation: str) -> None:
+    def __init__(
+        self, *, task: Task, model: str, revision: str, gguf_file: str | None, dtype: str, attn_implementation: str
+    ) -> None:
         if dtype not in ("float32", "bfloat16", "float16", "float64"):
             raise ValueError(f"policy.backbone.source.dtype is {dtype!r}; expected float{{16,32,64}} or bfloat16")
-        self._model, self._revision, self._dtype, self._attention = model, revision, dtype, attn_implementation
+        self._model, self._revision, self._gguf_file = model, revision, gguf_file
+        self._task, self._dtype, self._attention = task, dtype, attn_implementation
 
     @property
     def fingerprint(self) -> str:
-        return f"{self._model}@{self._revision} {self._dtype}"
+        return f"{self._model}@{self._revision} {self._gguf_file or ''} {self._dtype}"
 
     def load(self) -> tuple[nn.Module, Codec]:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
+        if self._gguf_file is not None and importlib.util.find_spec("gguf") is None:
+            raise ValueError("policy.backbone.source.gguf_file needs the package gguf: pip install 'rrl[models]'")
+        codec = TokenizerCodec(load_tokenizer(self._model, self._revision, self._gguf_file))
+        check_spelling(self._task, codec.fingerprint, self._model)
+        extra = {} if self._gguf_file is None else {"gguf_file": self._gguf_file}
         model: Any = AutoModelForCausalLM.from_pretrained(
-            self._model, revision=self._revision, dtype=getattr(torch, self._dtype), attn_implementation=self._attention
+            self._model, revision=self._revision, dtype=getattr(torch, self._dtype),
+            attn_implementation=self._attention, **extra,
         )
-        return model.eval(), TokenizerCodec(AutoTokenizer.from_pretrained(self._model, revision=self._revision))
+        return model.eval(), codec
 
     def scratch(self, decoder: Any, *, num_layers: int, seed: int) -> nn.Module:
         with torch.random.fork_rng():  # transformers draws initial weights from the global generator
@@ -67,6 +63,32 @@ class HubModel:
             body = type(decoder)(with_layers(decoder.config, num_layers))
         fresh: nn.Module = body.to(decoder.dtype).eval()
         return fresh
+
+    def decoder_of(self, name: str) -> nn.Module:
+        """The decoder of ``name`` (hub name, maybe with "@revision", or a folder), whatever head stands on it.
+
+        Raises:
+          ValueError: it cannot be loaded, it reads other ids than this model, or its states see later tokens.
+        """
+        from transformers import AutoModel
+
+        model, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+        extra: dict[str, Any] = {"revision": revision or "main"}
+        try:
+            codec = TokenizerCodec(load_tokenizer(model, extra["revision"], None))
+            decoder: Any = AutoModel.from_pretrained(
+                model, dtype=getattr(torch, self._dtype), attn_implementation=self._attention, **extra
+            )
+        except (OSError, ValueError) as error:  # transformers' two ways of saying that there is no such model
+            raise ValueError(
+                f"trunk init is {name!r}, neither scratch nor policy; as a model it cannot be loaded: {error}"
+            ) from error
+        own = TokenizerCodec(load_tokenizer(self._model, self._revision, self._gguf_file))
+        if codec.fingerprint != own.fingerprint or self._task.vocab_size > int(decoder.config.vocab_size):
+            raise ValueError(f"trunk init is {name!r}, whose tokenizer is not that of {self._model!r}; expected a "
+                             "model that reads the same ids")
+        check_causal(decoder.eval(), name)
+        return decoder  # type: ignore[no-any-return]
 
 
 class TinyLlama:
@@ -108,3 +130,25 @@ class TinyLlama:
         body: nn.Module = type(decoder)(with_layers(decoder.config, num_layers)).to(decoder.dtype)
         body.load_state_dict(self._tiny.new_body(init="scratch", num_layers=num_layers, seed=seed).state_dict())
         return body.eval()
+
+    def decoder_of(self, name: str) -> nn.Module:
+        raise ValueError(f"trunk init is {name!r}; expected scratch or policy: this family of tiny models has no "
+                         "pretrained ones; a model's name needs policy=causal_lm with source HubModel")
+
+
+@torch.no_grad()
+def check_causal(decoder: nn.Module, name: str) -> None:
+    """Refuse encoders: rows are padded on the right without a mask. Raises ValueError."""
+    one, other = (decoder(input_ids=torch.tensor([[1, 2, last]])).last_hidden_state[0, :2] for last in (1, 3))
+    if not torch.allclose(one, other, rtol=1e-3, atol=1e-3):
+        raise ValueError(f"trunk init is {name!r}, whose states see later tokens; expected a causal decoder")
+
+
+def check_spelling(task: Task, fingerprint: str, model: str) -> None:
+    """Refuse a task in words whose ids this model would read as other words. Raises ValueError."""
+    if isinstance(task, SpeltTask) and task.codec.fingerprint != fingerprint:
+        raise ValueError(
+            f"task {task.name!r} is spelt by a {type(task.codec).__name__} whose ids are not those of the tokenizer of "
+            f"policy.backbone.source.model {model!r}; expected codec=hf (codec.name, revision and gguf_file follow the "
+            "policy), or policy=tiny with codec=byte"
+        )

@@ -21,7 +21,18 @@ from rrl.protocols.replaying import (
     Verdict,
 )
 from rrl.protocols.state import Stateful
-from rrl.protocols.tasks import Environment, Evaluator, Outcome, Problems, Recall, Reward, Task, Tracker
+from rrl.protocols.tasks import (
+    Environment,
+    Evaluator,
+    Outcome,
+    Problems,
+    Recall,
+    Reward,
+    SpeltTask,
+    Task,
+    TextCodec,
+    Tracker,
+)
 
 __all__ = [
     "Admission",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from rrl.protocols.state import Stateful
 from rrl.records import Progress
 from rrl.types import Metrics, Problem, Rollouts, Scored, Start, Tokens
 
@@ -104,10 +105,24 @@ class Reward(Protocol):
     def score(self, rollouts: Rollouts) -> Scored: ...
 
 
-class Recall(Protocol):
-    """Whole stored answers appended between rollout and score. Law: ``none`` returns its argument."""
+class Recall(Stateful, Protocol):
+    """Whole stored answers appended between rollout and score, and the memory they come from.
 
-    def recall(self, rollouts: Rollouts) -> Rollouts: ...
+    Laws: ``none`` returns its argument; rows sampled now keep their places, what is appended comes after them, marked
+    ``Start.recalled``, with the log-probs it was sampled with; both verbs are pure in (memory, seed, step); only rows
+    from a bare prompt are remembered, all ranks remember the same, and their order cannot matter."""
+
+    def starts(self, progress: Progress, num_starts: int) -> list[Start]:
+        """Bare starts, at most ``num_starts``, that shall be sampled now because answers to them are stored."""
+        ...
+
+    def recall(self, rollouts: Rollouts, progress: Progress) -> Rollouts:
+        """This rank's rows and behind them stored answers to their problems; after ``starts`` of the same step."""
+        ...
+
+    def remember(self, sampled: Scored, progress: Progress) -> Metrics:
+        """Take in this rank's rows of the step, none of them recalled; every rank calls it."""
+        ...
 
 
 class Evaluator(Protocol):

@@ -41,9 +41,10 @@ class Bench:
         node = OmegaConf.select(cfg, f"{key}.{option}" if group in ("tracker", "replay/filter") else key)
         pool = {
             "seed": house.seed, "ranks": house.ranks, "task": house.task, "problems": house.problems,
-            "policy": house.policy, "value": house.value, "output_dir": self.new_folder(),
+            "policy": house.policy, "reward": house.reward, "value": house.value, "output_dir": self.new_folder(),
             "resolved_config": OmegaConf.to_container(cfg, resolve=True),
         } | runtime  # fmt: skip
+        pool.setdefault("codec", build.make(cfg.codec, "codec", **pool))
         pool.setdefault("reference", house.policy.frozen())
         pool.setdefault("objective", build.make(cfg.objective, "objective", **pool))
         return build.make(node, key, **pool)

@@ -10,6 +10,8 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
+from tests.text import SMALL_TEXT, TEXT_TASKS, chat_llama, sampled_by
+
 CONF = Path(__file__).parents[2] / "conf"
 
 # Whole configs and Hydra's own groups choose options and are none themselves.
@@ -63,6 +65,25 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
     ("value", "group_mean"): lambda folder: ["run.samples_per_start=4"],
     ("value", "group_norm"): lambda folder: ["run.samples_per_start=4"],
     ("value", "leave_one_out"): lambda folder: ["run.samples_per_start=4"],
+    # A second scorer that contradicts the made-up outcomes of the laws in one of four, not in nearly all.
+    ("replay/filter", "second_verifier"): lambda folder: [
+        "replay.filter.second_verifier.verifier._target_=tests.contract.doubles.ThreeOfFour",
+    ],
+    ("replay/filter", "harm_classifier"): lambda folder: [
+        "replay.filter.harm_classifier.scorer.reads=ids", "replay.filter.harm_classifier.scorer.dtype=float32",
+        f"replay.filter.harm_classifier.scorer.model={random_classifier(folder / 'classifier')}",
+        "replay.filter.harm_classifier.scorer.good_label=0", "replay.filter.harm_classifier.scorer.device=cpu",
+    ],
+    # No hub: a random classifier of the tiny task's own ids.
+    ("value", "reward_model"): lambda folder: [
+        f"value.model={random_classifier(folder / 'classifier')}", "value.reads=ids", "value.dtype=float32",
+        "value.device=cpu",
+    ],
+    # It asks in words, behind prompt and response.
+    ("value", "self_eval"): lambda folder: [
+        "task=gsm8k", *(need for need in SMALL_TEXT if "max_positions" not in need), *sampled_by("gsm8k"),
+        "policy.backbone.max_positions=448",
+    ],
     # Sixteen samples of 128 problems are the work of a run, not of a law.
     ("evaluate", "sampled"): lambda folder: ["evaluate.num_samples=4", "evaluate.k=2", "evaluate.max_problems=4"],
     # No account and no network.
@@ -73,8 +94,17 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
         "replay.schedule.window_steps=3", "replay.schedule.min_rise=1.0",
     ],
     ("replay/schedule", "linear_up"): lambda folder: ["replay.schedule.rho_max=1.0"],
+    # No hub: the package's samples, short enough for the tiny policy.
+    **{("task", task): lambda folder, sample=sample: [*SMALL_TEXT, *sample] for task, sample in TEXT_TASKS.items()},
+    # A codec spells a task in words; the pretrained one is that of a policy.
+    ("codec", "byte"): lambda folder: ["task=gsm8k", *SMALL_TEXT, *sampled_by("gsm8k")],
+    ("codec", "hf"): lambda folder: [
+        "task=gsm8k", *(need for need in SMALL_TEXT if "max_positions" not in need), *sampled_by("gsm8k"),
+        "policy=causal_lm", f"policy.backbone.source.model={chat_llama(folder / 'chat')}", "policy.backbone.device=cpu",
+    ],
     # Text of a few tokens: boundaries may stand one token apart.
-    **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("code_line", "newline", "sentence")},
+    **{("replay/cut", cut): lambda folder: ["replay.cut.apart=1"] for cut in ("ast", "code_line", "newline")},
+    ("replay/cut", "sentence"): lambda folder: ["replay.cut.apart=1"],
 }  # fmt: skip
 
 
@@ -82,9 +112,11 @@ def overrides_for(group: str, option: str, folder: Path) -> list[str]:
     """The small house with one option chosen."""
     base = {"warm_start.cache_dir": str(folder / "warm_start")} | SMALL
     # One choice a group: numbers of the option that stood there before are not those of this one.
-    kept = [f"{key}={value}" for key, value in base.items() if key != group and not key.startswith(f"{group}.")]
+    needs = NEEDS.get((group, option), lambda folder: [])(folder)
+    chosen = {group} | {need.partition("=")[0] for need in needs}
+    kept = [f"{key}={value}" for key, value in base.items() if not {key, key.partition(".")[0]} & chosen]
     choice = f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}"
-    return [*kept, choice, *NEEDS.get((group, option), lambda folder: [])(folder)]
+    return [*kept, choice, *needs]
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -119,4 +151,21 @@ def random_llama(folder: Path) -> Path:
     tokenizer = Tokenizer(WordLevel({"<pad>": 0} | {f"w{i}": i for i in range(1, 256)}, unk_token="<pad>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(folder)
+    return folder
+
+
+def random_classifier(folder: Path) -> Path:
+    """A one-layer Llama of 256 tokens that gives one number to a row, in ``folder``; without a tokenizer."""
+    if (folder / "config.json").is_file():
+        return folder
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    config = LlamaConfig(
+        vocab_size=256, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=64, initializer_range=0.5, num_labels=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForSequenceClassification(config).save_pretrained(folder)
     return folder

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -136,3 +137,13 @@ def test_an_engine_refuses_the_other_familys_network():
 def test_when_finished_rows_leave_cannot_change_the_others(compact_below):
     expected = rows_of(tiny_hf().rollout(MIXED, samples_per_start=2, step=0))
     assert rows_of(tiny_hf(compact_below=compact_below).rollout(MIXED, samples_per_start=2, step=0)) == expected
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_numbered_rows_say_the_same_wherever_they_stand(make):
+    numbers = np.array([2**64 - 1, 5, 2**63 + 7, 5], dtype=np.uint64)
+    whole = rows_of(make().rollout(MIXED[:2], samples_per_start=2, step=3, row_numbers=numbers))
+    turned = rows_of(make().rollout(MIXED[1::-1], samples_per_start=2, step=3, row_numbers=numbers[[2, 3, 0, 1]]))
+    assert turned == [whole[i] for i in (2, 3, 0, 1)]
+    plain = rows_of(make().rollout(MIXED[:2], samples_per_start=2, step=3, first_row=7))
+    assert plain == rows_of(make().rollout(MIXED[:2], samples_per_start=2, step=3, row_numbers=np.arange(7, 11)))

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import pytest
 import torch
@@ -7,12 +8,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
+    BertConfig,
+    BertModel,
     Gemma2Config,
     Gemma2ForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
@@ -20,7 +24,7 @@ from rrl import build
 from rrl.policy.hf import HFBackbone
 from rrl.policy.sources import HubModel
 from rrl.types import sequences_of
-from tests.unit.policy.small import MIXED, Digits, start
+from tests.unit.policy.small import MIXED, Digits, start, tiny_hf
 
 WORDS = {"<pad>": 0, "one": 1, "two": 2, "three": 3, **{f"w{i}": i for i in range(4, 16)}}
 SMALL = {
@@ -95,7 +99,9 @@ def test_a_task_with_more_tokens_than_the_model_is_refused(folder):
     class Wide(Digits):
         vocab_size = 17
 
-    source = HubModel(model=folder, revision="main", dtype="float32", attn_implementation="sdpa")
+    source = HubModel(
+        task=Wide(), model=folder, revision="main", gguf_file=None, dtype="float32", attn_implementation="sdpa"
+    )
     with pytest.raises(ValueError, match="has 17 tokens, the model 16"):
         HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, device="cpu")
 
@@ -136,3 +142,52 @@ def test_unknown_devices_and_types_are_refused(folder):
         hub_policy(folder, "backbone.device=tpu")
     with pytest.raises(ValueError, match="policy.backbone.source.dtype is 'int8'"):
         hub_policy(folder, "backbone.source.dtype=int8")
+
+
+@pytest.fixture(scope="module")
+def reward_model(folder, tmp_path_factory):
+    """A wider, deeper random reward model with the same tokenizer."""
+    path = tmp_path_factory.mktemp("reward_model")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = LlamaConfig(**SMALL | {"hidden_size": 24, "num_hidden_layers": 3}, num_labels=1, pad_token_id=0)
+        LlamaForSequenceClassification(config).save_pretrained(path)
+    PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("num_layers", [0, 2])
+def test_a_trunk_can_begin_as_a_reward_models_decoder(folder, reward_model, num_layers):
+    trunk = hub_policy(folder).trunk(init=reward_model, num_layers=num_layers, seed=0)
+    theirs = LlamaForSequenceClassification.from_pretrained(reward_model).eval().model
+    theirs.layers = theirs.layers[: num_layers or 3]
+    rows = sequences_of([(start(), (3, 4))])
+    context = torch.tensor([[*start().context, 3]])
+    expected = theirs(input_ids=context).last_hidden_state[0, -2:]
+    assert trunk.width == 24
+    torch.testing.assert_close(trunk.hidden(rows), expected)
+    assert all(p.requires_grad for p in trunk.parameters())
+
+
+def test_a_trunk_that_cannot_be_loaded_or_reads_other_ids_is_refused(folder, reward_model, tmp_path):
+    policy = hub_policy(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"trunk init is .*, neither scratch nor policy; as a model it cannot"):
+        policy.trunk(init=str(tmp_path / "empty"), num_layers=0, seed=0)
+    with pytest.raises(ValueError, match=r"trunk num_layers is 4; expected 0\.\.3"):
+        policy.trunk(init=reward_model, num_layers=4, seed=0)
+    shutil.copytree(reward_model, tmp_path, dirs_exist_ok=True)
+    tokenizer = Tokenizer(WordLevel({word: 15 - i for word, i in WORDS.items()}, unk_token="<pad>"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="whose tokenizer is not that of"):
+        policy.trunk(init=str(tmp_path), num_layers=0, seed=0)
+    with pytest.raises(ValueError, match="a model's name needs policy=causal_lm"):
+        tiny_hf().trunk(init=reward_model, num_layers=0, seed=0)
+
+
+def test_an_encoder_is_no_trunk(folder, tmp_path):
+    config = BertConfig(vocab_size=16, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2)
+    BertModel(config).save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="whose states see later tokens; expected a causal decoder"):
+        hub_policy(folder).trunk(init=str(tmp_path), num_layers=0, seed=0)

@@ -1,0 +1,55 @@
+"""A transformers tokenizer as plain functions between text and ids."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rrl.starts import Tokens
+
+
+class TokenizerCodec:
+    """Ids are exact: no special token is added, none is dropped, no space is tidied away.
+
+    Args:
+      tokenizer: of transformers, fast or slow.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        # Padding is never attended to nor predicted, so any id serves where a tokenizer names none.
+        self.pad = int(pad) if pad is not None else 0
+        self.vocab_size = len(tokenizer)
+        self.fingerprint = _digest(tokenizer)
+
+    def encode(self, text: str) -> Tokens:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(
+            self._tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+
+@functools.lru_cache(maxsize=4)  # a task and its policy ask for the same one; from a GGUF file it takes seconds
+def load_tokenizer(name: str, revision: str, gguf_file: str | None) -> Any:
+    """The tokenizer of a model on the hub or in a folder, or the one inside a GGUF file there. Not to be changed."""
+    from transformers import AutoTokenizer
+
+    extra = {} if gguf_file is None else {"gguf_file": gguf_file}
+    return AutoTokenizer.from_pretrained(name, revision=revision, **extra)
+
+
+def _digest(tokenizer: Any) -> str:
+    """Changes when some text gets other ids: the whole machine where it can be written out, else the vocabulary."""
+    machine = getattr(tokenizer, "backend_tokenizer", None)
+    if machine is not None:
+        described = json.loads(machine.to_str())
+        described.update(truncation=None, padding=None)  # states of a call, not of the mapping
+    else:
+        described = [type(tokenizer).__name__, tokenizer.get_vocab()]
+    return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
