@@ -32,6 +32,7 @@ RUNTIME = (
     "policy",
     "reference",
     "problems",
+    "reward",
     "value",
     "objective",
     "output_dir",
@@ -136,6 +137,7 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
     least = {
         "token_budget": 1, "starts_per_step": ranks.size, "samples_per_start": 1, "num_threads": 1,
         "checkpoint_every": 1, "keep_checkpoints": 1, "warm_up.batches": 0, "warm_up.starts": ranks.size,
+        "resample_rounds": 0,
     }  # fmt: skip
     for key, bound in least.items():
         value = OmegaConf.select(cfg.run, key)
@@ -173,6 +175,7 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
     trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
     make(cfg.warm_start, "warm_start", **pool).prepare(policy)
     pool["reference"] = policy.frozen()
+    pool["reward"] = make(cfg.reward, "reward", **pool)  # before the value, which may score what it tries
     value = pool["value"] = make(cfg.value, "value", **pool)
     return House(
         seed=cfg.seed,
@@ -182,7 +185,7 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
         problems=pool["problems"],
         policy=policy,
         value=value,
-        reward=make(cfg.reward, "reward", **pool),
+        reward=pool["reward"],
         recall=recall,
         replay=replay,
         learner=make(cfg.learner, "learner", **pool),

@@ -38,6 +38,14 @@ CATALOGUE: dict[str, Metric] = {
     **_both("rollout/length_tokens", 0, "mean sampled tokens a row"),
     **_both("rollout/cut_frac", -1, "share of rows cut by the length limit"),
     **_both("rollout/tokens", 0, "sampled tokens this step"),
+    "rollout/rounds": Metric(0, "times a step sampled, again for groups of equal scores; dynamic sampling only"),
+    "rollout/constant_frac": Metric(-1, "share of fresh groups of equal scores, dropped from the policy's loss; dynamic sampling only"),
+    "recall/size": Metric(0, "stored whole answers"),
+    "recall/problems": Metric(0, "problems with stored whole answers"),
+    "recall/retired": Metric(1, "problems that were once solved in every row of a step, for good left out"),
+    "recall/rows": Metric(0, "recalled rows in the policy's loss, over all ranks"),
+    "recall/fraction": Metric(0, "their share of the loss's rows"),
+    "recall/solved": Metric(1, "solved share of recalled rows"),
     "rollout/unique_frac": Metric(0, "distinct (problem, response) pairs over rows; fresh rows"),
     "rollout/logprob_gap_nats": Metric(-1, "largest |sampler log-prob - trainer log-prob| before the update"),
     "explore/new_solves": Metric(
@@ -63,9 +71,17 @@ CATALOGUE: dict[str, Metric] = {
     "replay/refused_worse": Metric(0, "proposals refused because a full quota held only better ones"),
     "replay/refused_retired": Metric(0, "proposals refused because their problem is retired"),
     "replay/refused_filter": Metric(0, "proposals dropped by a filter this step"),
+    **{
+        f"replay/filter_{name}": Metric(0, f"prefixes that {who} dropped or quarantined this step, at admission or when they converted")
+        for name, who in {
+            **{n: f"replay.filter.{n}" for n in ("length", "answer_leak", "degenerate_loop", "deny_list", "second_verifier", "harm", "harm_classifier", "contamination", "review")},
+            "other": "filters of any other name",
+        }.items()
+    },
     "replay/evicted": Metric(0, "prefixes evicted this step"),
     "replay/conversion": Metric(1, "solved share of rows that began from a prefix"),
     "replay/hard_conversion": Metric(1, "the same where the problem's own success rate is below .05"),
+    **_both("replay/yield", 1, "solved rows of problems whose own success rate is below .05, per 1,000 sampled tokens"),
     "replay/prefix_age_steps": Metric(0, "mean steps between storing and replaying"),
     "replay/depth_frac": Metric(0, "mean t/T of replayed prefixes"),
     "replay/admission_depth_frac": Metric(0, "mean t/T of admitted prefixes"),
@@ -98,6 +114,9 @@ CATALOGUE: dict[str, Metric] = {
     **_both("value/ece", -1, "expected calibration error of P(solved), 10 equal-width bins"),
     **_both("value/auc", 1, "AUC of P(solved) at the first action of a row (its start) against solved"),
     **_both("value/auc_last", 1, "AUC of P(solved) before a row's last action against solved"),
+    **_both("value/rank_correlation", 1, "Spearman correlation over starts: P(solved) against the solved share of the start's rows, a free Monte-Carlo estimate"),
+    "value/score_slope": Metric(0, "Platt scaling of a judge's score: log-odds of P(solved) a unit of score"),
+    "value/score_offset": Metric(0, "Platt scaling of a judge's score: log-odds of P(solved) at score 0"),
     "eval/hard_success": Metric(
         1, "hard training problems, bare prompt: exact T=1 probability of the right response (or sampled solve rate)"
     ),

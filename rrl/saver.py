@@ -12,7 +12,7 @@ from rrl.records import Progress, Signals
 if TYPE_CHECKING:
     from rrl.build import House
 
-ROOMS = ("policy", "value", "learner", "replay", "exploration")
+ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
 
 class StopRequested(Exception):

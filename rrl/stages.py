@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from rrl.records import Attempt
-from rrl.types import Estimated, Lesson, Start, Tokens, sampled, sequences_of
+from rrl.types import Estimated, Lesson, Sequences, Start, Tokens, sampled, sequences_of
 
 
 def attempts_of(estimated: Estimated) -> list[Attempt]:
@@ -53,18 +55,39 @@ def _attempt_with_given(estimated: Estimated, row: int) -> Attempt:
     )
 
 
-def terms_of(estimated: Estimated, replayed_share: float) -> list[tuple[Estimated, float]]:
-    """The learner's terms: (fresh rows, 1 - rho) and (replayed rows, rho), rho over all ranks.
+FRESH, REPLAYED, RECALLED = range(3)
 
-    Both terms are always there on every rank when 0 < rho < 1, also where one has no row here.
+
+def origins_of(sequences: Sequences) -> Int64[Tensor, "N"]:
+    """Where each row comes from: FRESH and REPLAYED rows were sampled now, RECALLED ones are stored answers."""
+    origin = [RECALLED if s.recalled else REPLAYED if s.replayed else FRESH for s in sequences.starts]
+    return torch.tensor(origin, dtype=torch.int64)[sequences.start_index]
+
+
+def sampled_now(estimated: Estimated) -> Estimated:
+    """Its rows less the recalled ones; the very object where there is none."""
+    if not any(s.recalled for s in estimated.sequences.starts):
+        return estimated
+    return estimated.rows(torch.nonzero(origins_of(estimated.sequences) != RECALLED).flatten())
+
+
+def terms_of(
+    estimated: Estimated, replayed_share: float, recalled_share: float = 0.0
+) -> list[tuple[Estimated, float]]:
+    """The learner's terms: fresh rows at (1 - rho)(1 - kappa), replayed at rho (1 - kappa), recalled at kappa.
+
+    A term is there on every rank when its share is not 0, also where it has no row here; recalled rows come last.
+
+    Args:
+      estimated: this rank's rows.
+      replayed_share: rho, of the rows sampled now, over all ranks.
+      recalled_share: kappa, of all rows, over all ranks.
     """
-    replayed = torch.tensor([estimated.sequences.starts[i].replayed for i in estimated.sequences.start_index.tolist()])
-    if replayed_share == 0.0:
+    if replayed_share == recalled_share == 0.0:
         return [(estimated, 1.0)]
-    return [
-        (estimated.rows(torch.nonzero(~replayed).flatten()), 1.0 - replayed_share),
-        (estimated.rows(torch.nonzero(replayed).flatten()), replayed_share),
-    ]
+    now, origin = 1.0 - recalled_share, origins_of(estimated.sequences)
+    shares = {FRESH: (1.0 - replayed_share) * now, REPLAYED: replayed_share * now, RECALLED: recalled_share}
+    return [(estimated.rows(torch.nonzero(origin == o).flatten()), share) for o, share in shares.items() if share]
 
 
 def lesson_of(lessons: Sequence[tuple[Start, Tokens, float]]) -> Lesson | None:

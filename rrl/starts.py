@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -68,12 +69,19 @@ def prefix_key(problem_id: str, tokens: Sequence[int]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where rollouts begin: a problem and a maybe-empty prefix (empty = fresh; given tokens marked)."""
+    """Where rollouts begin: a problem and a maybe-empty prefix (empty = fresh; given tokens marked).
+
+    recalled: "" where what follows is sampled now. Else it is a whole stored answer: its advantage is found among the
+    start's fresh rows ("joined"), or among other stored answers alone ("apart").
+    """
 
     problem: Problem
     prefix: Tokens = ()
+    recalled: Literal["", "joined", "apart"] = ""
 
     def __post_init__(self) -> None:
+        if self.recalled and self.prefix:
+            raise ValueError(f"Start.recalled of {self.problem.id!r} has a prefix; expected a whole answer alone")
         if len(self.prefix) >= self.problem.max_response and self.room < 1:
             raise ValueError(
                 f"Start.prefix of {self.problem.id!r} has {len(sampled(self.prefix))} tokens; expected fewer than "
@@ -87,6 +95,16 @@ class Start:
     @property
     def replayed(self) -> bool:
         return bool(self.prefix)
+
+    @property
+    def group(self) -> str:
+        """Names the rows whose rewards are compared with each other: those of one state, recalled-apart ones alone."""
+        return self.key + (self.recalled if self.recalled == "apart" else "")
+
+    @property
+    def stream(self) -> int:
+        """Which advantages may be whitened together: 0 fresh and joined to fresh, 1 replayed, 2 recalled apart."""
+        return 2 if self.recalled == "apart" else int(self.replayed)
 
     @property
     def context(self) -> Tokens:

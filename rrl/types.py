@@ -11,8 +11,10 @@ remembers (``Attempt``, ``Prefix``, ``Candidates``, ``Plan``, ``Progress``) is i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
@@ -23,7 +25,8 @@ Metrics = dict[str, float]
 
 __all__ = [
     "Estimated", "Lesson", "Metrics", "Problem", "Rollouts", "Scored", "Sequences", "Start", "Tokens",
-    "concat_sequences", "given", "plain", "prefix_key", "rows_to_actions", "sampled", "sequences_of",
+    "concat_rollouts", "concat_scored", "concat_sequences", "given", "plain", "prefix_key", "rows_to_actions",
+    "sampled", "sequences_of",
 ]  # fmt: skip
 
 
@@ -119,3 +122,23 @@ class Lesson:
 
     sequences: Sequences
     weight: Float32[Tensor, "A"]
+
+
+def concat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
+    """All rows of all parts, in order."""
+    return Rollouts(
+        sequences=concat_sequences([p.sequences for p in parts]),
+        behavior_logprob=torch.cat([p.behavior_logprob for p in parts]),
+        behavior_entropy=torch.cat([p.behavior_entropy for p in parts]),
+        ended=torch.cat([p.ended for p in parts]),
+    )
+
+
+def concat_scored(parts: Sequence[Scored]) -> Scored:
+    """All rows of all parts, in order."""
+    return Scored(
+        rollouts=concat_rollouts([p.rollouts for p in parts]),
+        score=torch.cat([p.score for p in parts]),
+        solved=torch.cat([p.solved for p in parts]),
+        reward=torch.cat([p.reward for p in parts]),
+    )

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rrl.build import House
-from rrl.types import Rollouts, Start, sequences_of
+from rrl.records import Progress
+from rrl.types import Rollouts, Scored, Start, sequences_of
 from tests.contract.bench import Bench
 from tests.contract.doubles import FailingTask
 from tests.contract.options import every
@@ -83,21 +84,61 @@ def test_a_batch_that_fails_whole_is_no_rows_and_no_crash(bench: Bench, option: 
     assert reward.dropped == 2 and len(scored.score) == len(scored.reward) == 0
 
 
+def at(step: int) -> Progress:
+    return Progress(step=step, sampled_tokens=0, token_budget=1000, history=(), first=None, peak=None)
+
+
 @every("recall")
 def test_recall_keeps_the_rows_that_were_sampled_and_none_is_the_identity(bench: Bench, option: str) -> None:
     house = bench.house("recall", option)
     recall = bench.make("recall", option)
     rollouts = rollouts_of(house)
-    recalled = recall.recall(rollouts)
     num = rollouts.sequences.num_rows
+    assert recall.recall(rollouts, at(0)) is rollouts  # nothing is remembered yet
+    for step in range(3):  # rewards of a policy that got some right: what is stored are its own rows
+        assert len(recall.starts(at(step), 8)) <= 8
+        recall.remember(two_thirds_solved(house.reward.score(rollouts)), at(step))
+    wanted = recall.starts(at(3), 8)
+    assert all(not s.replayed and not s.recalled for s in wanted)
+    asked = rollouts_of(house) if not wanted else house.policy.rollout(wanted, samples_per_start=3, step=3)
+    num = asked.sequences.num_rows
+    recalled = recall.recall(asked, at(3))
     kept = recalled.rows(torch.arange(num))
-    assert [kept.sequences.tokens_of(i) for i in range(num)] == [rollouts.sequences.tokens_of(i) for i in range(num)]
-    assert torch.equal(kept.behavior_logprob, rollouts.behavior_logprob)
-    # What is appended carries its own behaviour log-probs.
+    assert [kept.sequences.tokens_of(i) for i in range(num)] == [asked.sequences.tokens_of(i) for i in range(num)]
+    assert torch.equal(kept.behavior_logprob, asked.behavior_logprob)
+    # What is appended is marked, from a bare prompt, and carries its own behaviour log-probs.
+    behind = [recalled.sequences.start_of(i) for i in range(num, recalled.sequences.num_rows)]
+    assert all(s.recalled and not s.prefix for s in behind) and bool(behind) == (option != "none")
     assert len(recalled.behavior_logprob) == len(recalled.sequences.actions)
     assert bool(recalled.behavior_logprob.isfinite().all())
     if option == "none":
-        assert recalled is rollouts
+        assert recalled is asked
+
+
+@every("recall")
+def test_a_memory_that_is_saved_and_loaded_recalls_the_same(bench: Bench, option: str) -> None:
+    house = bench.house("recall", option)
+    first, second = bench.make("recall", option), bench.make("recall", option)
+    rollouts = rollouts_of(house)
+    for step in range(2):
+        first.remember(two_thirds_solved(house.reward.score(rollouts)), at(step))
+    second.load_state_dict(first.state_dict())
+    again = two_thirds_solved(house.reward.score(house.policy.rollout(
+        [Start(problem=p) for p in house.task.train_problems()[:5]], samples_per_start=3, step=2
+    )))
+    for recall in (first, second):
+        recall.remember(again, at(2))
+    mine, theirs = ([s.key for s in recall.starts(at(3), 6)] for recall in (first, second))
+    assert mine == theirs
+    mine, theirs = (recall.recall(rollouts, at(3)) for recall in (first, second))
+    assert torch.equal(mine.sequences.actions, theirs.sequences.actions)
+    assert torch.equal(mine.behavior_logprob, theirs.behavior_logprob)
+
+
+def two_thirds_solved(scored: Scored) -> Scored:
+    """The last two rows of each group of three are solved."""
+    solved = torch.arange(len(scored.solved)) % 3 != 0
+    return replace(scored, solved=solved, score=solved.float())
 
 
 def test_shaping_with_no_price_is_the_base_reward(bench: Bench) -> None:

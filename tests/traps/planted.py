@@ -54,10 +54,10 @@ PLANTS = (
         ("rrl/value/heads.py", "sequences.tokens_of(i))", "sequences.tokens_of(i)[:-1])"),
     ), ("tests/unit/value/test_critic.py",)),
     Plant("GAE leaks into the next row", (
-        ("rrl/ops/advantage.py", "v_next[offsets[1:] - 1] = final_value.double()", "v_next[-1] = final_value.double()[-1]"),
-    ), ("tests/unit/advantage", "tests/unit/value/test_critic.py")),
+        ("kernels/rrl_kernels/scan/torch_impl.py", "    decay[(offsets[1:] - 1)[lengths > 0]] = 0.0", "    pass"),
+    ), ("tests/kernels/test_segments.py", "tests/unit/advantage")),
     Plant("a group mixes different prefixes of one problem", (
-        ("rrl/value/groups.py", "keys = [s.key for s in sequences.starts]", "keys = [s.problem.id for s in sequences.starts]"),
+        ("rrl/value/groups.py", "keys = [s.group for s in sequences.starts]", "keys = [s.problem.id for s in sequences.starts]"),
     ), ("tests/unit/value/test_group_mean.py",)),
     Plant("fresh and replayed advantages are whitened together", (
         ("rrl/value/heads.py", "whiten(advantage, stream[sequences.row_of],", "whiten(advantage, 0 * stream[sequences.row_of],"),
@@ -67,7 +67,7 @@ PLANTS = (
          "logprob = torch.log_softmax(wide, -1).gather(-1, token)[:, 0]"),
     ), ("tests/unit/policy/test_rollout.py", TRAPS)),
     Plant("behaviour log-probs of an old policy", (
-        ("rrl/loop.py", "    with clock.phase(\"score\"):",
+        ("rrl/experience.py", "    with clock.phase(\"score\"):",
          "    import dataclasses\n    old = house.learner._reference.logprob(rollouts.sequences)[0]\n"
          "    rollouts = dataclasses.replace(rollouts, behavior_logprob=old)\n    with clock.phase(\"score\"):"),
     ), (TRAPS,)),
@@ -104,14 +104,14 @@ PLANTS = (
          "return not newcomer_early and int(early(entries, rows).sum()) - 1 < early_frac * room", "return False"),
     ), ("tests/unit/replay/test_store.py",)),
     Plant("random streams coupled: replayed rows first, so fresh rows get other noise", (
-        ("rrl/loop.py", "_experience(house, fresh + replayed, progress, clock)", "_experience(house, replayed + fresh, progress, clock)"),
+        ("rrl/loop.py", "experience(house, fresh + replayed, progress, clock)", "experience(house, replayed + fresh, progress, clock)"),
     ), (REPLAYED,)),
     Plant("random streams coupled: all draw from one shared generator", (
         ("rrl/rng.py", "    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_entropy(seed, stream, *numbers))))",
          "    global _shared\n    _shared = globals().get(\"_shared\") or np.random.default_rng(seed)\n    return _shared"),
     ), ("tests/unit/rng", "tests/unit/replay/test_draw.py", RUN)),
     Plant("a checkpoint without the store", (
-        ("rrl/saver.py", "\"learner\", \"replay\", \"exploration\")", "\"learner\", \"exploration\")"),
+        ("rrl/saver.py", "\"learner\", \"replay\", \"exploration\",", "\"learner\", \"exploration\","),
     ), (RUN,)),
     Plant("a checkpoint without Adam's moments", (
         ("rrl/saver.py", "\"value\", \"learner\", \"replay\"", "\"value\", \"replay\""),
@@ -122,9 +122,9 @@ PLANTS = (
     Plant("lessons are built after observe", (
         ("rrl/loop.py",
          "            lessons = ranks.on_main(replay.lessons, attempts)  # what converted prefixes teach\n", ""),
-        ("rrl/loop.py", "            explored, signals = house.exploration.observe(attempts, progress)\n        share",
+        ("rrl/loop.py", "            explored, signals = house.exploration.observe(attempts, progress)\n            remembered",
          "            lessons = ranks.on_main(replay.lessons, attempts)\n"
-         "            explored, signals = house.exploration.observe(attempts, progress)\n        share"),
+         "            explored, signals = house.exploration.observe(attempts, progress)\n            remembered"),
     ), (TRAPS, REPLAYED)),
     Plant("left padding counts as positions in the transformers engine", (
         ("rrl/policy/layout.py", "(columns - first).clamp(min=0)", "columns.expand(len(rows), -1).clone()"),
@@ -133,14 +133,46 @@ PLANTS = (
         ("rrl/objective/binding.py", "if aggregation == \"token_mean\":", "if aggregation == \"none of them\":"),
     ), ("tests/unit/objective", TRAPS)),
     Plant("a replayed row may outgrow the response limit by its prefix", (
-        ("rrl/policy/engine/request.py", "start.problem.max_response - len(start.prefix) for start", "start.problem.max_response for start"),
+        ("rrl/policy/engine/request.py", "[start.room for start in starts]", "[start.problem.max_response for start in starts]"),
     ), ("tests/unit/policy/test_rollout.py", TRAPS)),
     Plant("replays come on top of a full batch of fresh starts", (
-        ("rrl/loop.py", "house.problems.draw(num_starts - len(replayed), progress)", "house.problems.draw(num_starts, progress)"),
+        ("rrl/loop.py", "house.problems.draw(num_starts - len(replayed) - len(wanted), progress)", "house.problems.draw(num_starts, progress)"),
     ), (TRAPS,)),
     Plant("replays take the place of problems of the epoch for good", (
         ("rrl/problems/epoch.py", "progress.step * self._starts_per_step + len(drawn)", "progress.step * num + len(drawn)"),
     ), ("tests/unit/problems", TRAPS)),
+    Plant("what only the first scorer believes in is credited", (
+        ("rrl/replay/filter/second_verifier.py", "if self._verifier.score(prefix.problem, response).solved:", "if True:"),
+    ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_menu_safety.py")),
+    Plant("a converted state that a filter refuses is drawn again", (
+        ("rrl/replay/book.py", "            store.set_kept(row, False)", "            pass"),
+    ), ("tests/unit/replay/test_observe.py", "tests/unit/replay/test_menu_safety.py")),
+    Plant("prefixes are spelled anew: two tokens that read as one become that one", (
+        ("rrl/replay/shelf.py", "        return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]",
+         "        return [tuple(t for i, t in enumerate(flat[first:end]) if not i or t != flat[first + i - 1]) for first, end in zip([0, *ends], ends, strict=False)]"),
+    ), ("tests/traps/test_replay_traps.py",)),
+    Plant("a store of another tokenizer is read", (
+        ("rrl/replay/spelling.py", "if stored != ours:", "if False:"),
+    ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_spelling.py")),
+    Plant("a problem with another prompt is taken for the stored one", (
+        ("rrl/replay/problem_table.py", "elif known.prompt != problem.prompt:", "elif False:"),
+    ), ("tests/unit/replay/test_spelling.py",)),
+    Plant("forgetting is not watched", (
+        ("rrl/replay/alarm.py", "rings = fresh_now < fresh_before - _MOVED and replayed_now > replayed_before + _MOVED", "rings = False"),
+    ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_alarm.py")),
+    Plant("workers of one replay are not kept apart", (
+        ("rrl/replay/lock.py", "        with self._lock:\n            return verb(self, *args, **kwargs)",
+         "        return verb(self, *args, **kwargs)"),
+    ), ("tests/traps/test_replay_traps.py",)),
+    Plant("the harm of the prompt alone is scored", (
+        ("rrl/replay/filter/harm.py", "prompt=plain(prefix.tokens)", "prompt=prefix.problem.prompt"),
+    ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_menu_safety.py")),
+    Plant("a cut falls where the environment has the word", (
+        ("rrl/replay/remember.py", "boundaries = past_given(cut.boundaries(attempt), attempt.response)", "boundaries = cut.boundaries(attempt)"),
+    ), ("tests/unit/replay/test_given.py",)),
+    Plant("given tokens count as depth", (
+        ("rrl/replay/shelf.py", "\"depth\": len(sampled(tokens))", "\"depth\": len(tokens)"),
+    ), ("tests/unit/replay/test_given.py",)),
     Plant("success is evaluated behind the right prefix", (
         ("rrl/evaluate.py", "name: self._count_solved([Start(problem=p) for p in group]",
          "name: self._count_solved([Start(problem=p, prefix=self._task.right_prefix(p)) for p in group]"),
@@ -174,7 +206,7 @@ def red_tests(plant: Plant) -> list[str]:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", "--tb=no", "--deselect",
              "tests/traps/test_planted.py", *plant.look],
-            cwd=root, env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+            cwd=root, env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'kernels'}", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         )  # fmt: skip
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{plant.name}: pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
