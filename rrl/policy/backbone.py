@@ -25,6 +25,12 @@ class Codec(Protocol):
     def decode(self, tokens: Sequence[int]) -> str: ...
 
 
+class Body(nn.Module):
+    """A decoder without its output layer, called with a ``Layout``. width: of its hidden states."""
+
+    width: int
+
+
 class Backbone(Protocol):
     """A causal decoder.
 
@@ -47,8 +53,9 @@ class Backbone(Protocol):
         """The output layer, its logits held in ``logits_dtype`` or the weights' own where that is wider."""
         ...
 
-    def new_body(self, *, init: str, num_layers: int, seed: int) -> nn.Module:
-        """A body of the same family. init "scratch" or "policy" (copied weights); num_layers 0 = as many."""
+    def new_body(self, *, init: str, num_layers: int, seed: int) -> Body:
+        """A body of the same family. init "scratch", "policy" (copied weights) or, where it can load one, a model's
+        name or folder; num_layers 0 = as many as there."""
         ...
 
     def copy(self) -> Backbone:
@@ -59,7 +66,7 @@ class Backbone(Protocol):
 def check_new_body(init: str, num_layers: int, have: int) -> int:
     """How many layers a new body gets. Raises ValueError for a word or number that cannot be had."""
     if init not in ("scratch", "policy"):
-        raise ValueError(f"trunk init is {init!r}; expected scratch or policy")
+        raise ValueError(f"trunk init is {init!r}; expected scratch or policy (a model's name needs policy=causal_lm)")
     if num_layers < 0 or (init == "policy" and num_layers > have):
         raise ValueError(f"trunk num_layers is {num_layers}; expected 0..{have} to copy a policy of {have} layers")
     return num_layers or have

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class CausalLM:
 
     def rollout(
         self, starts: Sequence[Start], *, samples_per_start: int, step: int, first_row: int = 0,
-        stream: str = "rollout", greedy: bool = False,
+        stream: str = "rollout", greedy: bool = False, row_numbers: np.ndarray | None = None,
     ) -> Rollouts:
         """Sample ``samples_per_start`` rows from each start.
 
@@ -79,6 +80,7 @@ class CausalLM:
           step: policy updates so far; names the noise, as do ``stream`` and the global row.
           first_row: global number of the first row.
           greedy: take the likeliest token; log-probs and entropies stay those of the sampling distribution.
+          row_numbers: global number of each row, taken modulo 2^64, where they are not first_row, first_row + 1, ...
         Returns:
           Rows on the CPU; ``ended`` where a stop token or the task's exact length was reached.
         Raises:
@@ -87,13 +89,14 @@ class CausalLM:
         if not starts or samples_per_start < 1:
             raise ValueError(f"rollout of {len(starts)} starts x {samples_per_start} samples; expected at least 1 x 1")
         row_starts = [start for start in starts for _ in range(samples_per_start)]
+        numbers = np.arange(first_row, first_row + len(row_starts)) if row_numbers is None else row_numbers
         parts = []
         for first in range(0, len(row_starts), self._rows_per_batch):
             part_starts = row_starts[first : first + self._rows_per_batch]
             request = request_for(
                 part_starts, vocab_size=self.backbone.vocab_size,
                 max_positions=self.backbone.max_positions, seed=self._seed, stream=stream, step=step,
-                first_row=first_row + first, temperature=self._temperature, greedy=greedy,
+                row_numbers=numbers[first : first + self._rows_per_batch], temperature=self._temperature, greedy=greedy,
                 logits_dtype=self._logits_dtype,
                 observer=observer_of(part_starts, self._task),
             )
@@ -167,14 +170,15 @@ class CausalLM:
         """A network of this family for a value estimator, with weights of its own.
 
         Args:
-          init: "scratch" (its own initial weights) or "policy" (a copy of this policy's).
-          num_layers: 0 = as many as the policy; with "policy", at most as many.
+          init: "scratch" (its own initial weights), "policy" (a copy of this policy's) or, with policy=causal_lm, the
+            name or folder of a model that reads the same ids, e.g. a reward model; its decoder is taken.
+          num_layers: 0 = as many as there; of copied or loaded ones, at most as many.
           seed: names the scratch weights.
         """
         body = self.backbone.new_body(init=init, num_layers=num_layers, seed=seed)
         body.requires_grad_(True)
         return OwnTrunk(
-            body=body, width=self.backbone.width, pad=self.backbone.codec.pad, rows_per_batch=self._rows_per_batch
+            body=body, width=body.width, pad=self.backbone.codec.pad, rows_per_batch=self._rows_per_batch
         )
 
     def shared_trunk(self, *, detach: bool) -> SharedTrunk:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rrl.ops.logprob import Head
-from rrl.policy.backbone import Codec, check_new_body
+from rrl.policy.backbone import Body, Codec, check_new_body
 from rrl.policy.layout import Layout
 from rrl.protocols import Task
 
@@ -34,13 +34,17 @@ class Source(Protocol):
         """A decoder like ``decoder`` with ``num_layers`` layers and initial weights of its own."""
         ...
 
+    def decoder_of(self, name: str) -> nn.Module:
+        """The decoder of another model that reads the same ids. Raises ValueError where there is none."""
+        ...
 
-class HFBody(nn.Module):
+
+class HFBody(Body):
     """A base model without head, called with a ``Layout``."""
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: Any) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder, self.width = decoder, int(decoder.config.hidden_size)
 
     def forward(self, layout: Layout) -> Float[Tensor, "N T d"]:
         # Padding stands on the right and attention is causal, so no mask is needed, and none is the fast path.
@@ -100,18 +104,15 @@ class HFBackbone:
         )
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> HFBody:
-        num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
         device = next(self.module.parameters()).device
+        if init not in ("scratch", "policy"):
+            loaded: Any = self._source.decoder_of(init)
+            num_layers = check_new_body("policy", num_layers, int(loaded.config.num_hidden_layers))
+            return HFBody(first_layers(loaded, num_layers).to(device))
+        num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
         if init == "scratch":
             return HFBody(self._source.scratch(self.decoder, num_layers=num_layers, seed=seed).to(device))
-        decoder = copy.deepcopy(self.decoder)
-        if num_layers < int(self.config.num_hidden_layers):
-            layers = getattr(decoder, "layers", None)
-            if not isinstance(layers, nn.ModuleList):
-                raise ValueError(f"{type(decoder).__name__} has no list named layers; use trunk num_layers=0 (all)")
-            decoder.layers = layers[:num_layers]
-            decoder.config = with_layers(self.config, num_layers)
-        return HFBody(decoder)
+        return HFBody(first_layers(copy.deepcopy(self.decoder), num_layers))
 
     def copy(self) -> HFBackbone:
         twin = copy.copy(self)
@@ -132,6 +133,17 @@ class HFBackbone:
                 f"to {float((theirs - ours).abs().max()):.3g}); expected logits = head(last hidden state), soft-capped "
                 "where its config has final_logit_softcapping"
             )
+
+
+def first_layers(decoder: Any, num_layers: int) -> nn.Module:
+    """``decoder``, cut behind its first ``num_layers`` layers. Raises ValueError where they cannot be found."""
+    if num_layers < int(decoder.config.num_hidden_layers):
+        layers = getattr(decoder, "layers", None)
+        if not isinstance(layers, nn.ModuleList):
+            raise ValueError(f"{type(decoder).__name__} has no list named layers; use trunk num_layers=0 (all)")
+        decoder.layers = layers[:num_layers]
+        decoder.config = with_layers(decoder.config, num_layers)
+    return decoder  # type: ignore[no-any-return]
 
 
 def with_layers(config: Any, num_layers: int) -> Any:

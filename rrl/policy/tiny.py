@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from rrl import rng
 from rrl.ops.logprob import Head
-from rrl.policy.backbone import check_new_body
+from rrl.policy.backbone import Body, check_new_body
 from rrl.policy.layout import Layout
 from rrl.protocols import Task
 
@@ -121,7 +121,7 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
-class TinyBody(nn.Module):
+class TinyBody(Body):
     """Embedding, layers, final norm: a ``Layout`` in, hidden states [N, T, d] out."""
 
     cos: Tensor
@@ -129,7 +129,7 @@ class TinyBody(nn.Module):
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.width = shape, shape.width
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.width, dtype=shape.torch_dtype)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_layers))
         self.norm = RMSNorm(shape)

@@ -46,8 +46,10 @@ class Policy(Stateful, Protocol):
         first_row: int = 0,
         stream: str = "rollout",
         greedy: bool = False,
+        row_numbers: np.ndarray | None = None,
     ) -> Rollouts:
-        """Rows in start order, a start's samples together; row r uses noise of global row first_row + r."""
+        """Rows in start order, a start's samples together; row r uses noise of global row first_row + r, or of
+        ``row_numbers[r]`` where these are given: what a row says then does not depend on its place."""
         ...
 
     def logprob(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
@@ -62,8 +64,8 @@ class Policy(Stateful, Protocol):
         ...
 
     def trunk(self, *, init: str, num_layers: int, seed: int) -> Trunk:
-        """A network of this policy's family: init "scratch" (own weights) or "policy" (a copy of its
-        weights); num_layers 0 = as many as the policy."""
+        """A network of this policy's family: init "scratch" (own weights), "policy" (a copy of its
+        weights) or, where the backbone can load one, a model's name or folder; num_layers 0 = as many as there."""
         ...
 
     def shared_trunk(self, *, detach: bool) -> Trunk:
@@ -90,6 +92,12 @@ class ValueEstimator(Stateful, Protocol):
 
     min_samples_per_start: int
     """Rows of one start below which there is nothing to learn; read before anything is built."""
+
+    @property
+    def spent_tokens(self) -> int:
+        """Tokens that it has sampled so far in this process; 0 for ever where it only reads. The loop adds what
+        estimating and re-scoring sampled to the run's budget."""
+        ...
 
     def estimate(self, scored: Scored) -> Estimated: ...
     def success(self, starts: Sequence[Start]) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ class BatchWhiten:
     """
 
     min_samples_per_start = 1
+    spent_tokens = 0
 
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/batch_whiten.yaml. Raises ValueError for numbers out of range."""
@@ -36,14 +37,14 @@ class BatchWhiten:
     def estimate(self, scored: Scored) -> Estimated:
         """Whitened advantages; success is what was believed before this step's outcomes."""
         sequences, to_go = scored.rollouts.sequences, returns_to_go(scored)
-        stream = torch.tensor([s.replayed for s in sequences.starts], dtype=torch.int64)[sequences.start_index]
+        stream = torch.tensor([s.stream for s in sequences.starts], dtype=torch.int64)[sequences.start_index]
         of_token = torch.repeat_interleave(stream, sequences.lengths)
-        blank = torch.zeros(2, dtype=torch.float64)
+        blank = torch.zeros(3, dtype=torch.float64)
         count = self._ranks.sum(blank.index_add(0, of_token, torch.ones(len(to_go), dtype=torch.float64)).tolist())
         total = self._ranks.sum(blank.index_add(0, of_token, to_go.double()).tolist())
         baseline = [total[s] / count[s] for s in stream.tolist()]
         estimated = estimated_by(scored, to_go, baseline, None, self.success(sequences.starts)[0])
-        return replace(estimated, advantage=whiten(to_go, of_token, num_segments=2, total=self._ranks.sum))
+        return replace(estimated, advantage=whiten(to_go, of_token, num_segments=3, total=self._ranks.sum))
 
     def success(self, starts: Sequence[Start]) -> tuple[np.ndarray, np.ndarray]:
         """(mean, standard deviation) of the Beta posterior of P(solved) from each start."""

@@ -6,6 +6,8 @@ and divided once. What is undefined (one class only, constant targets) is absent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,10 +22,11 @@ def calibration(estimated: Estimated, ranks: Ranks) -> Metrics:
     """value/* metrics of the estimates in ``estimated``, made before anything was fitted to them."""
     by_origin = [_numbers(estimated, replayed) for replayed in (False, True)]
     sums = np.array(ranks.sum([x for sums, _ in by_origin for x in sums.tolist()])).reshape(2, -1)
-    everyone = ranks.gather([[rows for _, rows in by_origin]])
+    everyone = ranks.gather([([rows for _, rows in by_origin], _start_keys(estimated))])
     metrics: dict[str, float | None] = {}
     for s, origin in enumerate(("fresh", "replayed")):
-        rows = np.concatenate([mine[s] for mine in everyone])
+        rows = np.concatenate([mine[s] for mine, _ in everyone])
+        metrics[f"value/rank_correlation_{origin}"] = among_starts(rows, [k for _, keys in everyone for k in keys[s]])
         metrics[f"value/explained_variance_{origin}"] = explained_variance(*sums[s][:5])
         metrics[f"value/brier_{origin}"] = brier(sums[s][0], sums[s][5])
         metrics[f"value/ece_{origin}"] = ece(*sums[s][6:].reshape(3, _BINS))
@@ -66,10 +69,43 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float | None:
     num_negative = len(positive) - num_positive
     if num_positive == 0 or num_negative == 0:
         return None
-    _, which, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (count.cumsum() - (count - 1) / 2)[which]
-    excess = rank[positive].sum() - num_positive * (num_positive + 1) / 2
+    excess = mean_ranks(score)[positive].sum() - num_positive * (num_positive + 1) / 2
     return float(excess / (num_positive * num_negative))
+
+
+def among_starts(rows: np.ndarray, keys: Sequence[str]) -> float | None:
+    """Spearman correlation over starts of P(solved) with the solved share of the start's rows.
+
+    The rows that a step sampled from a start are Monte Carlo of its value that cost nothing more; a share of k rows is
+    noisy, so even a perfect estimator stays below 1, the less the larger k. None below three starts.
+
+    Args:
+      rows: [M, 3] success at the first action, anything, solved.
+      keys: name of each row's start.
+    """
+    _, which, count = np.unique(np.array(keys, dtype=str), return_inverse=True, return_counts=True)
+    if len(count) < 3:
+        return None
+    return spearman(np.bincount(which, rows[:, 0]) / count, np.bincount(which, rows[:, 2]) / count)
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Pearson correlation of ranks, tied numbers sharing their mean rank (Spearman, 1904); None for a constant."""
+    a, b = (mean_ranks(v) - (len(v) + 1) / 2 for v in (x, y))
+    scale = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / scale) if scale else None
+
+
+def mean_ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks 1..n, ties sharing their mean. (3, 1, 3) -> (2.5, 1, 2.5)."""
+    _, which, count = np.unique(x, return_inverse=True, return_counts=True)
+    return np.asarray((count.cumsum() - (count - 1) / 2)[which])
+
+
+def _start_keys(estimated: Estimated) -> list[list[str]]:
+    """Keys of the starts of fresh rows, and of replayed ones."""
+    starts = [estimated.sequences.start_of(i) for i in range(estimated.sequences.num_rows)]
+    return [[start.key for start in starts if start.replayed == replayed] for replayed in (False, True)]
 
 
 def _numbers(estimated: Estimated, replayed: bool) -> tuple[np.ndarray, np.ndarray]:

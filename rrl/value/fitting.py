@@ -1,4 +1,4 @@
-"""How the two heads (and the trunk below them, if it is theirs) learn from a step's rows.
+"""How heads (and the trunk below them, if it is theirs) learn from a step's rows.
 
 Monte-Carlo regression on a bounded output by cross-entropy: at a sampled state the target is the
 return, not the critic's own guess. Fresh and replayed rows are averaged apart, then mixed by their
@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from rrl import rng
@@ -24,17 +20,14 @@ from rrl.protocols import Trunk
 from rrl.ranks import Ranks
 from rrl.records import Progress
 from rrl.types import Estimated, Metrics
-from rrl.value.calibration import calibration
-from rrl.value.heads import Heads
+from rrl.value.heads import ReadHeads
+from rrl.value.losses import Labels, Losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting:
     """Numbers of the fit; see conf/value/critic.yaml for units and reasons."""
 
-    loss: Literal["bce", "mse"]
-    success_coef: float
-    value_clip: float
     lr: float
     lr_final_frac: float
     betas: tuple[float, ...]
@@ -46,14 +39,12 @@ class Fitting:
     micro_batch_rows: int
 
     def __post_init__(self) -> None:
-        if self.loss not in ("bce", "mse"):
-            raise ValueError(f"value.loss is {self.loss!r}; expected bce or mse")
         if len(self.betas) != 2:
             raise ValueError(f"value.betas is {self.betas}; expected two numbers")
         for name in ("epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"value.{name} is {getattr(self, name)}; expected >= 1")
-        for name in ("lr", "success_coef", "value_clip", "warm_up_steps"):
+        for name in ("lr", "warm_up_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"value.{name} is {getattr(self, name)}; expected >= 0")
         if self.grad_norm <= 0:
@@ -66,11 +57,12 @@ class Fitting:
 
 def fit_heads(
     trunk: Trunk,
-    heads: Heads,
+    heads: ReadHeads,
     optimizer: torch.optim.Adam,
     estimated: Estimated,
     progress: Progress,
     *,
+    losses: Losses,
     how: Fitting,
     ranks: Ranks,
     seed: int,
@@ -80,12 +72,12 @@ def fit_heads(
     Args:
       estimated: this rank's rows, with the estimates made before this fit.
       progress: step < 0 is value warm-up: ``warm_up_steps`` steps on all rows at once.
+      losses: of each token, from its logits and what happened.
     Returns:
-      value/loss, value/lr, value/grad_norm and the calibration of the estimates.
+      value/loss, value/lr and value/grad_norm; nothing where there are no rows.
     Raises:
       FloatingPointError: a gradient is not finite; the optimizer has not stepped on it.
     """
-    metrics = calibration(estimated, ranks)
     sequences = estimated.sequences
     replayed = torch.tensor([s.replayed for s in sequences.starts], dtype=torch.bool)[sequences.start_index]
     streams = [torch.nonzero(~replayed).flatten(), torch.nonzero(replayed).flatten()]
@@ -94,13 +86,13 @@ def fit_heads(
     set_lr(optimizer, lr)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    losses, norms = [], []
+    totals, norms = [], []
     for parts in minibatches(
         [sequences.lengths[rows] for rows in streams], ranks=ranks, epochs=epochs, num=num,
         generator=lambda epoch, stream: rng.generator(seed, "value", progress.step, epoch, stream),
     ):
         optimizer.zero_grad(set_to_none=True)
-        losses.append(_backward(trunk, heads, estimated, streams, parts, how))
+        totals.append(_backward(trunk, heads, losses, estimated, streams, parts, how.micro_batch_rows, progress.step))
         ranks.sum_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, how.grad_norm)
         if not torch.isfinite(norm):
@@ -111,49 +103,15 @@ def fit_heads(
         optimizer.step()
         norms.append(float(norm))
     optimizer.zero_grad(set_to_none=True)  # a trunk that is the policy's must not keep our gradient
-    if losses:
-        metrics["value/loss"] = sum(ranks.sum(losses)) / len(losses)
-        metrics["value/grad_norm"] = sum(norms) / len(norms)
-        metrics["value/lr"] = lr
-    return metrics
-
-
-def token_losses(
-    heads: Heads,
-    logits: Float[Tensor, "B 2"],
-    target_return: Float[Tensor, "B"],
-    solved: Float[Tensor, "B"],
-    old_value: Float[Tensor, "B"],
-    *,
-    how: Fitting,
-) -> Float[Tensor, "B"]:
-    """Value loss + success_coef x cross-entropy of P(solved), of each token.
-
-    With p = sigmoid(z_0) and y = (target - low) / (high - low) the value loss is
-    -y log p - (1 - y) log(1 - p) or (p - y)^2, both on the unit range. With value_clip c > 0 it is
-    the larger of that and the same at p_old + clip(p - p_old, -c, c): no reward for leaving the old
-    value by more than c in one step (OpenAI baselines' ppo2).
-    """
-    y = heads.normalise(target_return)
-    per_token = partial(F.mse_loss, reduction="none")
-    if how.loss == "bce":
-        y = y.clamp(0.0, 1.0)  # shaped rewards may leave the score range; cross-entropy needs [0, 1]
-        per_token = partial(F.binary_cross_entropy, reduction="none")
-    p = torch.sigmoid(logits[:, 0])
-    if how.loss == "bce":
-        value_loss = F.binary_cross_entropy_with_logits(logits[:, 0], y, reduction="none")
-    else:
-        value_loss = per_token(p, y)
-    if how.value_clip:
-        p_old = heads.normalise(old_value)
-        bounded = (p_old + (p - p_old).clamp(-how.value_clip, how.value_clip)).clamp(0.0, 1.0)
-        value_loss = torch.maximum(value_loss, per_token(bounded, y))
-    success_loss = F.binary_cross_entropy_with_logits(logits[:, 1], solved, reduction="none")
-    return value_loss + how.success_coef * success_loss
+    if not totals:
+        return {}
+    mean = sum(ranks.sum(totals)) / len(totals)
+    return {"value/loss": mean, "value/grad_norm": sum(norms) / len(norms), "value/lr": lr}
 
 
 def _backward(
-    trunk: Trunk, heads: Heads, estimated: Estimated, streams: list[Tensor], parts: list[Part], how: Fitting
+    trunk: Trunk, heads: ReadHeads, losses: Losses, estimated: Estimated, streams: list[Tensor], parts: list[Part],
+    micro_batch_rows: int, step: int,
 ) -> float:
     """Add this mini-batch's gradient; its loss, this rank's rows only."""
     all_rows = sum(part.total_rows for part in parts)
@@ -162,10 +120,12 @@ def _backward(
         torch.full((len(part.rows),), part.total_rows / all_rows / max(part.num_tokens, 1), dtype=torch.float64)
         for part in parts
     ])
-    step = how.micro_batch_rows or max(len(rows), 1)
+    firsts = [sum(part.total_rows for part in parts[:s]) + part.first_row for s, part in enumerate(parts)]
+    number = torch.cat([part.rows + first for part, first in zip(parts, firsts, strict=True)])
+    size = micro_batch_rows or max(len(rows), 1)
     total = 0.0
-    for first in range(0, len(rows), step):
-        chunk = estimated.rows(rows[first : first + step])
+    for first in range(0, len(rows), size):
+        chunk = estimated.rows(rows[first : first + size])
         lengths = chunk.sequences.lengths
         logits = heads(trunk.hidden(chunk.sequences))
         target, solved, old, w = (
@@ -174,10 +134,12 @@ def _backward(
                 chunk.target_return,
                 torch.repeat_interleave(chunk.scored.solved.float(), lengths),
                 chunk.value,
-                torch.repeat_interleave(weight[first : first + step], lengths),
+                torch.repeat_interleave(weight[first : first + size], lengths),
             )
         )
-        loss = (w * token_losses(heads, logits, target, solved, old, how=how)).sum()
+        row = torch.repeat_interleave(number[first : first + size], lengths)
+        labels = Labels(target_return=target, solved=solved, old_value=old, row=row, step=step)
+        loss = (w * losses(logits, labels)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total

@@ -29,6 +29,7 @@ class GroupMean:
     """
 
     min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+    spent_tokens = 0
 
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/group_mean.yaml. Raises ValueError for numbers out of range."""

@@ -25,6 +25,7 @@ class GroupNorm:
     """
 
     min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+    spent_tokens = 0
 
     def __init__(self, *, ranks: Ranks, eps: float, kappa: float, decay: float) -> None:
         """See conf/value/group_norm.yaml. Raises ValueError for numbers out of range."""

@@ -42,7 +42,7 @@ def returns_to_go(scored: Scored) -> Float[Tensor, "A"]:
 def rows_of(scored: Scored, to_go: Tensor) -> tuple[list[str], list[float]]:
     """(key of its start, return G_0) of each of this rank's rows."""
     sequences = scored.rollouts.sequences
-    keys = [s.key for s in sequences.starts]
+    keys = [s.group for s in sequences.starts]
     return [keys[i] for i in sequences.start_index.tolist()], to_go[sequences.offsets[:-1]].tolist()
 
 

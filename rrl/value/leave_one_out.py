@@ -25,6 +25,7 @@ class LeaveOneOut:
     """
 
     min_samples_per_start = 2  # a group of one row is its own baseline: nothing to learn
+    spent_tokens = 0
 
     def __init__(self, *, ranks: Ranks, kappa: float, decay: float) -> None:
         """See conf/value/leave_one_out.yaml. Raises ValueError for numbers out of range."""

@@ -28,6 +28,7 @@ class TabularPosterior:
     """
 
     min_samples_per_start = 1
+    spent_tokens = 0
 
     def __init__(self, *, ranks: Ranks, task: Task, kappa: float, decay: float) -> None:
         """See conf/value/tabular_posterior.yaml. Raises ValueError for numbers out of range."""

@@ -19,9 +19,9 @@ from tests.contract.options import CONF, every, node_of, options
 
 
 def is_critic(option: str) -> bool:
-    """A critic reads token rows with a network of the policy's family, so its constructor asks for the policy."""
+    """A critic reads token rows, with a network of the policy's family or a model of its own, for which it asks."""
     cls = get_class(str(node_of(CONF / "value" / f"{option}.yaml")["_target_"]))
-    return "policy" in inspect.signature(cls).parameters
+    return bool({"policy", "model"} & set(inspect.signature(cls).parameters))
 
 
 CRITICS = [option for option in options("value") if is_critic(option)]
@@ -43,10 +43,17 @@ def scored_rows(house: House, *, step: int = 0, samples: int = 4) -> Scored:
     return replace(scored, reward=reward, solved=torch.rand(len(scored.score), generator=generator) < 0.3)
 
 
-def fitted(bench: Bench, option: str) -> tuple[House, ValueEstimator]:
+def step_is_a_token(option: str) -> tuple[str, ...]:
+    """Changes that let an estimator of reasoning steps value the state before each token."""
+    node = node_of(CONF / "value" / f"{option}.yaml")
+    token = ("value.cut._target_=rrl.replay.cut.token.TokenCut", "+value.cut.every=1", "+value.cut.t_min=1")
+    return token if "cut" in node else ()
+
+
+def fitted(bench: Bench, option: str, *changes: str) -> tuple[House, ValueEstimator]:
     """A house and an estimator of its own that has seen three steps."""
-    house = bench.house("value", option)
-    value = bench.make("value", option)
+    house = bench.house("value", option, *changes)
+    value = bench.make("value", option, *changes)
     for step in range(3):
         value.fit(value.estimate(scored_rows(house, step=step)), progress_at(step))
     return house, value
@@ -141,7 +148,7 @@ def test_one_row_alone_is_estimated_and_fitted_with_finite_numbers(bench: Bench,
 
 @every("value")
 def test_nothing_before_the_boundary_enters_a_replayed_row(bench: Bench, option: str) -> None:
-    house, value = fitted(bench, option)
+    house, value = fitted(bench, option, *step_is_a_token(option))
     problem = replace(house.task.train_problems()[0], max_response=8)
     response, reward = (7, 9, 11, 6, 8), torch.tensor([0.3, 0.9, 0.1, 0.0, 0.5])
 

@@ -65,10 +65,10 @@ class Engine(Protocol):
 
 
 def request_for(
-    starts: Sequence[Start], *, vocab_size: int, max_positions: int, seed: int, stream: str, step: int, first_row: int,
-    temperature: float, greedy: bool, logits_dtype: torch.dtype, observer: Observer | None,
+    starts: Sequence[Start], *, vocab_size: int, max_positions: int, seed: int, stream: str, step: int,
+    row_numbers: np.ndarray, temperature: float, greedy: bool, logits_dtype: torch.dtype, observer: Observer | None,
 ) -> Request:
-    """One row per entry of ``starts``; row i uses the noise of global row ``first_row + i``.
+    """One row per entry of ``starts``; row i uses the noise of global row ``row_numbers[i]``.
 
     Raises:
       ValueError: a context and its response could outgrow what the network can read.
@@ -86,11 +86,10 @@ def request_for(
     stop_table = torch.zeros(len(kinds), vocab_size, dtype=torch.bool)
     for stop, i in kinds.items():
         stop_table[i, list(stop)] = True
-    rows = np.arange(first_row, first_row + len(starts))
     if greedy:
         uniforms = np.zeros((len(starts), max(limits)))
     else:
-        uniforms = np.stack([rng.uniforms(seed, stream, step, rows, t) for t in range(max(limits))], axis=1)
+        uniforms = np.stack([rng.uniforms(seed, stream, step, row_numbers, t) for t in range(max(limits))], axis=1)
     return Request(
         contexts=contexts,
         limits=torch.tensor(limits),

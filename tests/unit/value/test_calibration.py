@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from rrl.types import Start
-from rrl.value.calibration import auc, brier, calibration, ece, explained_variance
+from rrl.value.calibration import auc, brier, calibration, ece, explained_variance, spearman
 from tests.unit.learner.tabular import SoloRanks, ThreadRanks, estimated_of, problem, random_estimated
 
 BARE = Start(problem=problem())
@@ -61,6 +62,30 @@ def test_rows_are_split_by_origin_and_undefined_numbers_are_absent():
     # errors .5, 0, 0: variance 1/12 - 1/36; targets 1, 1, 0: variance 2/9
     assert metrics["value/explained_variance_fresh"] == pytest.approx(1 - (1 / 12 - 1 / 36) / (2 / 9))
     assert not {"value/auc_replayed", "value/explained_variance_replayed"} & set(metrics)
+
+
+def test_spearman_by_hand_and_by_scipy():
+    assert spearman(np.array([0.1, 0.2, 0.9]), np.array([0.0, 0.5, 0.6])) == pytest.approx(1.0)
+    # Ranks 1, 2, 3 against 2, 1, 3: 1 - 6 (1 + 1 + 0) / (3 x 8).
+    assert spearman(np.array([0.1, 0.2, 0.9]), np.array([0.5, 0.4, 0.6])) == pytest.approx(0.5)
+    assert spearman(np.array([0.1, 0.2, 0.9]), np.array([0.5, 0.5, 0.5])) is None
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 6, 40) / 6, generator.integers(0, 3, 40) / 2  # many ties
+    assert spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+
+
+def test_starts_are_ranked_by_the_solved_share_of_their_rows():
+    starts = [Start(problem=problem(), prefix=(t,)) for t in (1, 2, 3)]
+    # Two rows a start: shares 1, 1/2, 0 against .2, .6, .4 told: ranks 3, 2, 1 against 1, 3, 2.
+    rows = [(start, (1,)) for start in starts for _ in range(2)]
+    scores, success = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0], [0.2, 0.2, 0.6, 0.6, 0.4, 0.4]
+    estimated = estimated_of(rows, None, scores=scores, success=success)
+    assert calibration(estimated, SoloRanks())["value/rank_correlation_replayed"] == pytest.approx(-0.5)
+    two = calibration(estimated.rows(torch.arange(4)), SoloRanks())
+    assert "value/rank_correlation_replayed" not in two and "value/rank_correlation_fresh" not in two
+    parts = (torch.tensor([0, 2]), torch.tensor([1, 3, 4, 5]))  # a start's rows on two ranks
+    found = ThreadRanks.together([lambda ranks, i=i: calibration(estimated.rows(i), ranks) for i in parts])
+    assert [f["value/rank_correlation_replayed"] for f in found] == pytest.approx([-0.5, -0.5])
 
 
 def test_two_ranks_report_what_one_would():

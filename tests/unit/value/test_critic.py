@@ -9,8 +9,6 @@ import torch
 from rrl.types import Estimated, Rollouts, Scored, Start, concat_sequences
 from rrl.value.critic import Critic
 from rrl.value.critic_head import CriticHead
-from rrl.value.fitting import Fitting, token_losses
-from rrl.value.heads import Heads
 from tests.unit.learner.tabular import (
     SoloRanks,
     TabularPolicy,
@@ -23,8 +21,8 @@ from tests.unit.learner.tabular import (
 )
 
 ESTIMATION = {
-    "gamma": 1.0, "lam_actor": 1.0, "lam_critic": 1.0, "bootstrap_truncated": True, "normalise": "none",
-    "micro_batch_rows": 0,
+    "gamma": 1.0, "lam_actor": 1.0, "lam_critic": 1.0, "lam_alpha": 0.0, "bootstrap_truncated": True,
+    "normalise": "none", "micro_batch_rows": 0,
 }
 FITTING = {
     "loss": "bce", "success_coef": 1.0, "value_clip": 0.0, "lr": 0.05, "lr_final_frac": 1.0, "betas": (0.9, 0.95),
@@ -120,37 +118,6 @@ def test_easy_replayed_rows_leave_whitened_fresh_advantages_alone():
     mixed = critic.estimate(scored_of(fresh + easy, [0.0, 0.0, 0.4, 1.0, 1.0])).advantage
     assert mixed[:3].tolist() == alone.tolist()
     assert mixed[3:].tolist() == [0.0, 0.0]
-
-
-def losses(logit, target, *, solved=0.0, old=0.5, task=Task, **changed):
-    heads = Heads(width=4, score_range=task.score_range, like=torch.zeros(0, dtype=torch.float64))
-    return token_losses(
-        heads,
-        *(torch.tensor(x, dtype=torch.float64) for x in ([[logit, 0.0]], [target], [solved], [old])),
-        how=Fitting(**FITTING | {"success_coef": 0.0} | changed),
-    ).item()
-
-
-def test_value_losses_by_hand():
-    # sigmoid(log 3) = 3/4.
-    assert losses(math.log(3.0), 1.0) == pytest.approx(-math.log(0.75))
-    assert losses(math.log(3.0), 0.5) == pytest.approx(-0.5 * math.log(0.75) - 0.5 * math.log(0.25))
-    assert losses(math.log(3.0), 0.5, loss="mse") == pytest.approx(0.0625)
-    # score range -1..3: a target of 1 is one half of the range.
-    assert losses(math.log(3.0), 1.0, task=WideTask, loss="mse") == pytest.approx(0.0625)
-    # success head at 1/2: log 2 whatever happened, on top.
-    assert losses(0.0, 0.5, success_coef=2.0, loss="mse") == pytest.approx(2 * math.log(2.0))
-
-
-def test_a_value_that_ran_ahead_of_the_clip_pays_as_if_it_had_not():
-    # p = 3/4 from p_old = 1/2, c = .1: bounded p = .6; the larger error, .4^2, counts.
-    assert losses(math.log(3.0), 1.0, loss="mse", value_clip=0.1) == pytest.approx(0.16)
-    assert losses(math.log(3.0), 1.0, value_clip=0.1) == pytest.approx(-math.log(0.6), rel=1e-6)
-    assert losses(math.log(3.0), 0.0, loss="mse", value_clip=0.1) == pytest.approx(0.5625)
-
-
-def test_a_target_outside_the_score_range_is_read_as_its_end():
-    assert losses(0.0, 7.0) == pytest.approx(math.log(2.0))
 
 
 def test_fitting_finds_the_mean_return_of_a_state():
