@@ -89,7 +89,8 @@ class Candidates:
     value/value_std: P(solved), last re-scored, and its standard deviation (0 = unknown).
     born_value: P(solved) when stored.  score_age: steps since re-scored.  tries/conversions:
     decayed counts n and c.  root_success: e_p of the problem, same for all.  root_value: P(solved)
-    of the bare problem when last re-scored.  idle: steps since last replayed or stored.
+    of the bare problem when last re-scored.  idle: steps since last replayed or stored.  td: largest change
+    of P(solved) in one token, the outcome included, on the last way from the state, [0, 1].
     """
 
     depth: Int64[np.ndarray, "P"]
@@ -102,6 +103,7 @@ class Candidates:
     conversions: Float64[np.ndarray, "P"]
     born_step: Int64[np.ndarray, "P"]
     idle: Int64[np.ndarray, "P"]
+    td: Float64[np.ndarray, "P"]
     root_success: float
     root_value: float
 
@@ -122,6 +124,17 @@ class Plan:
         for name in ("fraction", "eligible_frac", "depth_max"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"Plan.{name} is {getattr(self, name)}; expected a number in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harvest:
+    """What a step's rows cost and brought, fresh and replayed: sampled tokens, and solved rows of problems that the
+    bare prompt hardly solves (e_p < .05 before the step)."""
+
+    fresh_tokens: int
+    fresh_solved: int
+    replayed_tokens: int
+    replayed_solved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

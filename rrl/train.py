@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rrl.cli import speak
+from rrl.starts import plain
 
 if TYPE_CHECKING:
     from rrl.build import House
@@ -169,7 +170,7 @@ def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
 def prefix_rows(house: House) -> list[dict[str, Any]]:
     """The store's states with their text, most used first, for the report's page of prefixes."""
     rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
-    return [r | {"text": house.policy.decode(r["tokens"])} for r in rows]
+    return [r | {"text": house.policy.decode(plain(tuple(r["tokens"])))} for r in rows]
 
 
 class _StopCleanly:

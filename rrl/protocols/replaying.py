@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rrl.protocols.state import Stateful
-from rrl.records import Attempt, Candidates, Plan, Prefix, Progress
+from rrl.records import Attempt, Candidates, Harvest, Plan, Prefix, Progress
 from rrl.types import Metrics, Problem, Start, Tokens
 
 
@@ -34,7 +34,7 @@ class Schedule(Stateful, Protocol):
     ``update`` runs once a step; only controllers do anything in it."""
 
     def plan(self, progress: Progress) -> Plan: ...
-    def update(self, progress: Progress) -> None: ...
+    def update(self, progress: Progress, harvest: Harvest) -> None: ...
 
 
 class ProblemWeight(Protocol):

@@ -15,14 +15,14 @@ def relatives(shelf: Shelf, problem: int, tokens: tuple[int, ...]) -> tuple[list
 
     Example: stored [1], [1 2 3], [2]; tokens [1 2] -> ([1],), ([1 2 3],).
     """
-    depths, payload = shelf.columns["depth"], np.array(tokens, dtype=np.int32).tobytes()
+    lengths, payload = shelf.columns["length"], np.array(tokens, dtype=np.int32).tobytes()
     ancestors, extensions = [], []
     for row in shelf.rows_of(problem):
-        depth = depths[row]
-        if depth < len(tokens):
+        length = lengths[row]
+        if length < len(tokens):
             if payload.startswith(shelf.tokens(row).tobytes()):
                 ancestors.append(row)
-        elif depth > len(tokens) and shelf.tokens(row).tobytes().startswith(payload):
+        elif length > len(tokens) and shelf.tokens(row).tobytes().startswith(payload):
             extensions.append(row)
     return ancestors, extensions
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rrl.records import Attempt, Progress
+from rrl.records import Attempt, Harvest, Progress
 from rrl.replay.eviction import QUARANTINE
 from rrl.replay.store import Store
-from rrl.types import Metrics
+from rrl.types import Metrics, sampled
 
 HARD_BELOW = 0.05  # e_p under which a problem counts as unsolved from the bare prompt
 
@@ -63,10 +63,8 @@ def replayed_metrics(store: Store, seen: Sequence[Seen], progress: Progress) -> 
     metrics["replay/conversion"] = float(solved.mean())
     if hard.any():
         metrics["replay/hard_conversion"] = float(solved[hard].mean())
-    right = [
-        s.attempt.start.problem.solution[: len(s.attempt.start.prefix)] == s.attempt.start.prefix
-        for s in replayed if s.attempt.start.problem.solution
-    ]
+    prefixes = [(s.attempt.start.problem.solution, sampled(s.attempt.start.prefix)) for s in replayed]
+    right = [solution[: len(prefix)] == prefix for solution, prefix in prefixes if solution]
     if right:
         metrics["replay/right_prefix_frac"] = float(np.mean(right))
     rows = [s.row for s in replayed if s.row is not None]
@@ -77,6 +75,22 @@ def replayed_metrics(store: Store, seen: Sequence[Seen], progress: Progress) -> 
         metrics["replay/depth_frac"] = float(np.mean(columns["depth_frac"][rows]))
         metrics["replay/era_first_frac"] = float(np.mean(born < progress.step / 3.0))
     return metrics
+
+
+def harvest_of(store: Store, seen: Sequence[Seen]) -> Harvest:
+    """Tokens and hard solves of either stream, before the outcomes are booked."""
+    hard = store.problems.columns["root_success"] < HARD_BELOW
+    fresh, replayed = ([s for s in seen if s.attempt.start.replayed == wanted] for wanted in (False, True))
+    tokens = [sum(s.attempt.num_sampled for s in rows) for rows in (fresh, replayed)]
+    solved = [sum(s.attempt.solved and bool(hard[s.problem]) for s in rows) for rows in (fresh, replayed)]
+    return Harvest(fresh_tokens=tokens[0], fresh_solved=solved[0], replayed_tokens=tokens[1], replayed_solved=solved[1])
+
+
+def harvest_metrics(harvest: Harvest) -> Metrics:
+    """Hard solves per 1,000 sampled tokens, for the streams that had any."""
+    sums = {"fresh": (harvest.fresh_solved, harvest.fresh_tokens),
+            "replayed": (harvest.replayed_solved, harvest.replayed_tokens)}
+    return {f"replay/yield_{name}": 1000.0 * solved / tokens for name, (solved, tokens) in sums.items() if tokens}
 
 
 def store_metrics(store: Store, step: int) -> Metrics:

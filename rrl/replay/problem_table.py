@@ -41,7 +41,11 @@ class ProblemTable:
         return self._numbers.get(problem_id)
 
     def number(self, problem: Problem) -> int:
-        """The problem's row, made on first sight."""
+        """The problem's row, made on first sight.
+
+        Raises:
+            ValueError: this id had another prompt before, so that what is stored of it are prefixes of something else.
+        """
         number = self._numbers.get(problem.id)
         if number is None:
             digest = hashlib.blake2b(problem.id.encode(), digest_size=8).digest()
@@ -52,8 +56,13 @@ class ProblemTable:
             self._numbers[problem.id] = number
             self._ids.append(problem.id)
             self._objects.append(problem)
-        elif self._objects[number] is None:
+            return number
+        known = self._objects[number]
+        if known is None:
             self._objects[number] = problem
+        elif known.prompt != problem.prompt:
+            raise ValueError(f"problem {problem.id!r} has another prompt than its stored prefixes continue; expected "
+                             "the same one (another prompt template, or two problems of one id?)")
         return number
 
     def problem(self, number: int) -> Problem:

@@ -9,9 +9,11 @@ import numpy as np
 
 from rrl.protocols import Admission, Cut, Filter
 from rrl.records import Attempt, Candidates, Prefix
-from rrl.replay.judge import judge
+from rrl.replay.judge import judge, refusal_metrics
 from rrl.replay.observe import Seen
 from rrl.replay.store import Store
+from rrl.replay.surprise import UNSEEN, surprise
+from rrl.replay.turns import past_given
 from rrl.types import Metrics
 
 
@@ -34,6 +36,7 @@ def remember(
     counts = {"proposed": 0, "admitted": 0, "refused_duplicate": 0, "refused_worse": 0, "refused_retired": 0,
               "refused_filter": 0, "evicted": 0}
     depth_fracs: list[float] = []
+    refused: list[str] = []
     num_first = 0
     for proposal in _proposals(store, seen, cut=cut, admission=admission, step=step):
         prefix, attempt = proposal.prefix, proposal.attempt
@@ -45,11 +48,14 @@ def remember(
             counts["refused_duplicate"] += 1
             continue
         verdict = judge(filters, prefix, attempt)
+        if verdict.action != "keep":
+            refused.append(verdict.by)
         if verdict.action == "drop":
             counts["refused_filter"] += 1
             continue
         added = store.add(
             prefix, proposal.key, done_frac=done_frac, parent_reward=attempt.score,
+            td=UNSEEN if prefix.origin == "canonical" else surprise(attempt, len(prefix.tokens)),
             quarantined=verdict.action == "quarantine",
         )
         counts[added.outcome] += 1
@@ -57,7 +63,7 @@ def remember(
         if added.outcome == "admitted":
             depth_fracs.append(prefix.depth_frac)
             num_first += proposal.first_boundary
-    metrics = {f"replay/{name}": float(count) for name, count in counts.items()}
+    metrics = {f"replay/{name}": float(count) for name, count in counts.items()} | refusal_metrics(filters, refused)
     if depth_fracs:
         metrics["replay/admission_depth_frac"] = float(np.mean(depth_fracs))
         metrics["replay/first_boundary_frac"] = num_first / len(depth_fracs)
@@ -71,7 +77,7 @@ def _proposals(
     roots = _roots(store, seen, step)
     proposals = []
     for attempt, _, row in seen:
-        boundaries = cut.boundaries(attempt)
+        boundaries = past_given(cut.boundaries(attempt), attempt.response)  # whoever wrote the cut
         first = next((t for t in boundaries if t > len(attempt.start.prefix)), None)
         for prefix in admission.propose(attempt, boundaries, roots.get(row), step):
             proposals.append(_Proposal(prefix, prefix.key, attempt, len(prefix.tokens) == first))

@@ -6,20 +6,34 @@ same decisions. ``rescore`` and ``observe`` write; ``draw``, ``start``, ``conver
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rrl import rng
-from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedule, Selection
+from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedule, Selection, SpeltTask, Task
 from rrl.records import Attempt, Plan, Progress
 from rrl.replay import draw as drawing
-from rrl.replay.alarm import FeedingAlarm
+from rrl.replay.admission.first_boundary import FirstBoundary
+from rrl.replay.alarm import Alarms
 from rrl.replay.book import book
-from rrl.replay.judge import judge
-from rrl.replay.observe import Seen, in_canonical_order, locate, replayed_metrics, store_metrics
+from rrl.replay.judge import judge, refusal_metrics
+from rrl.replay.lock import locked
+from rrl.replay.numbers import check_numbers
+from rrl.replay.observe import (
+    Seen,
+    harvest_metrics,
+    harvest_of,
+    in_canonical_order,
+    locate,
+    replayed_metrics,
+    store_metrics,
+)  # fmt: skip
+from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
+from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
 from rrl.types import Metrics, Problem, Start, Tokens
 
@@ -31,6 +45,7 @@ class Replay:
 
     Args:
         seed: names the random streams.
+        task: whose spelling of prefixes the store is kept in; only its name is asked.
         rescore_every: steps between re-scorings of the whole open store, >= 1.
         max_score_age: a state whose score is older, in steps, is not drawn, >= rescore_every.
         eps_uniform, eps_stale: shares of state picks that are uniform, or by steps since the last replay.
@@ -42,27 +57,16 @@ class Replay:
     """
 
     def __init__(
-        self, *, seed: int, store: Store, admission: Admission, selection: Selection, problem_weight: ProblemWeight,
-        schedule: Schedule, cut: Cut, filter: dict[str, Filter], credit: Credit, rescore_every: int,
-        max_score_age: int, eps_uniform: float, eps_stale: float, max_per_problem: int, max_replay_frac: float,
-        posterior_decay: float, root_decay: float, max_credits: int,
+        self, *, seed: int, task: Task, store: Store, admission: Admission, selection: Selection,
+        problem_weight: ProblemWeight, schedule: Schedule, cut: Cut, filter: dict[str, Filter], credit: Credit,
+        rescore_every: int, max_score_age: int, eps_uniform: float, eps_stale: float, max_per_problem: int,
+        max_replay_frac: float, posterior_decay: float, root_decay: float, max_credits: int,
     ) -> None:
-        if rescore_every < 1 or max_score_age < rescore_every:
-            raise ValueError(f"replay.rescore_every is {rescore_every} and max_score_age {max_score_age}; "
-                             "expected 1 <= rescore_every <= max_score_age")
-        if max_per_problem < 1:
-            raise ValueError(f"replay.max_per_problem is {max_per_problem}; expected >= 1; "
-                             "use replay/schedule=none to train without replay")
-        if min(eps_uniform, eps_stale) < 0.0 or eps_uniform + eps_stale > 1.0:
-            raise ValueError(f"replay.eps_uniform is {eps_uniform} and eps_stale {eps_stale}; expected shares >= 0 "
-                             "whose sum is at most 1")
-        if not 0.0 <= max_replay_frac <= 1.0:
-            raise ValueError(f"replay.max_replay_frac is {max_replay_frac}; expected a number in [0, 1]")
-        if not 0.0 < posterior_decay <= 1.0 or not 0.0 <= root_decay <= 1.0:
-            raise ValueError(f"replay.posterior_decay is {posterior_decay} and root_decay {root_decay}; expected "
-                             "(0, 1] and [0, 1]")
-        if max_credits < 0:
-            raise ValueError(f"replay.max_credits is {max_credits}; expected >= 0 (0 = no limit)")
+        check_numbers(
+            rescore_every=rescore_every, max_score_age=max_score_age, eps_uniform=eps_uniform, eps_stale=eps_stale,
+            max_per_problem=max_per_problem, max_replay_frac=max_replay_frac, posterior_decay=posterior_decay,
+            root_decay=root_decay, max_credits=max_credits,
+        )
         self.store = store
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
@@ -72,12 +76,15 @@ class Replay:
         self._max_credits = max_credits
         self._posterior_decay, self._root_decay = posterior_decay, root_decay
         self._last_rescore: int | None = None
-        self._alarm = FeedingAlarm()
+        self._alarms = Alarms(watch_first=isinstance(task, SpeltTask) and not isinstance(admission, FirstBoundary))
+        self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
 
+    @locked
     def rescore(
         self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress
     ) -> None:
-        """Every ``rescore_every`` steps: today's P(solved) of all unparked states and of their bare problems.
+        """Every ``rescore_every`` steps: what people decided since, and today's P(solved) of all unparked states and of
+        their bare problems.
 
         Args:
             success: starts -> (mean in [0, 1], standard deviation), one each.
@@ -87,10 +94,11 @@ class Replay:
         """
         if self._last_rescore is not None and progress.step - self._last_rescore < self._rescore_every:
             return
+        self._last_rescore = progress.step
+        self._heard = rejudge(self.store, self._filters, self._heard)
         columns, problems = self.store.shelf.columns, self.store.problems
         rows = self.store.shelf.all_rows()
         rows = rows[self.store.unparked_places()[rows]]  # in the stored order, so that a reload scores the same batch
-        self._last_rescore = progress.step
         if not len(rows):
             return
         numbers = np.unique(columns["problem"][rows])
@@ -102,10 +110,11 @@ class Replay:
         problems.columns["root_value"][numbers] = mean[: len(bare)]
         self.store.write_scores(rows, mean[len(bare) :], std[len(bare) :], progress.step)
 
+    @locked
     def draw(self, progress: Progress, num_starts: int) -> list[Start]:
         """At most min(plan, max_replay_frac) of ``num_starts`` stored states: we choose the problems."""
         plan = self._schedule.plan(progress)
-        num = self._num_replayed(plan, num_starts)
+        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
         if num < 1 or not len(self.store):
             return []
         eligible = self._eligible(plan, progress)
@@ -115,6 +124,7 @@ class Replay:
                                       max_per_problem=self._max_per_problem)
         return self._states(picks, eligible, plan, progress)
 
+    @locked
     def start(self, problem: Problem, progress: Progress) -> Start:
         """A start of a problem that the host chose: a stored state with the plan's probability, else fresh."""
         plan = self._schedule.plan(progress)
@@ -131,6 +141,7 @@ class Replay:
             return fresh
         return self._states([(number, 1)], eligible, plan, progress)[0]
 
+    @locked
     def converted(self, problem: Problem) -> Tokens | None:
         """The last whole solved response from a replayed start; None if there is none or the problem is retired."""
         number = self.store.problems.find(problem.id)
@@ -138,6 +149,7 @@ class Replay:
             return None
         return self.store.problems.converted.get(number)
 
+    @locked
     def lessons(self, attempts: Sequence[Attempt]) -> list[tuple[Start, Tokens, float]]:
         """What converted prefixes teach: (bare start, prefix tokens, weight per token).
 
@@ -163,6 +175,7 @@ class Replay:
         divisor = len(replayed) * self._credit.token_divisor()
         return [(Start(problem=starts[row].problem), starts[row].prefix, weights[row] / divisor) for row in weights]
 
+    @locked
     def observe(self, attempts: Sequence[Attempt], progress: Progress, *, warm_up: bool = False) -> Metrics:
         """Book a step: success rates from fresh rows, outcomes of states, retirement, filters, admission.
 
@@ -170,34 +183,42 @@ class Replay:
         In warm-up no success rate moves, only admission runs.
         """
         seen = locate(self.store, in_canonical_order(attempts))
-        metrics: Metrics = {}
+        metrics, late, harvest = Metrics(), Metrics(), harvest_of(self.store, seen)
         if not warm_up:
-            metrics |= self._draw_metrics(attempts, seen, progress)
-            self._alarm.observe(book(self.store, seen, step=progress.step, root_decay=self._root_decay,
-                                     posterior_decay=self._posterior_decay, filters=self._filters))
+            metrics |= self._draw_metrics(attempts, seen, progress) | harvest_metrics(harvest)
+            booked = book(self.store, seen, step=progress.step, root_decay=self._root_decay,
+                          posterior_decay=self._posterior_decay, filters=self._filters)
+            self._alarms.outcomes(booked.root_success, [(a.start.replayed, a.solved) for a in attempts])
+            late = refusal_metrics(self._filters, booked.refused)
         metrics |= remember(self.store, seen, cut=self._cut, admission=self._admission, filters=self._filters,
                             step=progress.step, done_frac=progress.done_frac)
+        metrics |= {name: count + metrics[name] for name, count in late.items()}
+        self._alarms.admissions(metrics["replay/admitted"], metrics.get("replay/first_boundary_frac", 0.0))
         self.store.step = progress.step
         if not warm_up:
-            self._schedule.update(progress)
+            self._schedule.update(progress, harvest)
         return metrics | store_metrics(self.store, progress.step)
 
+    @locked
     def rows(self) -> list[dict[str, Any]]:
         """Every stored state as plain values, for tables and reports."""
         return self.store.rows()
 
+    @locked
     def state_dict(self) -> dict[str, Any]:
         return {"store": self.store.state_dict(), "schedule": self._schedule.state_dict(),
-                "alarm": self._alarm.state_dict(), "last_rescore": self._last_rescore}
+                "alarms": self._alarms.state_dict(), "last_rescore": self._last_rescore, "heard": self._heard,
+                "spelling": self._spelling}
 
+    @locked
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore. Raises ValueError where the store was kept in another spelling."""
+        check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
         self._schedule.load_state_dict(state["schedule"])
-        self._alarm.load_state_dict(state["alarm"])
+        self._alarms.load_state_dict(state["alarms"])
         self._last_rescore = state["last_rescore"]
-
-    def _num_replayed(self, plan: Plan, num_starts: int) -> int:
-        return int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
+        self._heard = dict(state["heard"])
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
         """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""
@@ -213,20 +234,10 @@ class Replay:
     def _states(
         self, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress
     ) -> list[Start]:
-        """Starts of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""
-        groups = drawing.state_rows(self.store, [number for number, _ in picks], eligible, plan.eligible_frac)
-        hashes = self.store.problems.columns["hash"]
-        chosen: list[int] = []
-        for (number, num), rows, candidates in zip(
-            picks, groups, self.store.candidates(groups, progress.step), strict=True
-        ):
-            positions = drawing.pick_states(
-                candidates, num, selection=self._selection, mixture=self._mixture,
-                max_per_problem=self._max_per_problem, progress=progress,
-                generator=rng.generator(self._seed, "replay.state", progress.step, int(hashes[number])),
-            )
-            chosen += [int(rows[position]) for position in positions]
-        return self.store.starts(np.array(chosen, dtype=np.int64))
+        return drawing.picked_starts(
+            self.store, picks, eligible, plan, progress, selection=self._selection, mixture=self._mixture,
+            max_per_problem=self._max_per_problem, seed=self._seed,
+        )
 
     def _draw_metrics(self, attempts: Sequence[Attempt], seen: Sequence[Seen], progress: Progress) -> Metrics:
         plan = self._schedule.plan(progress)
@@ -234,7 +245,5 @@ class Replay:
         if "replay/conversion" in metrics:
             metrics["replay/lessons"] = float(len(self.lessons(attempts)))
             eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
-            weights = drawing.problem_weights(self.store, eligible, self._problem_weight)[2]
-            if weights.any():
-                metrics["replay/ess"] = float(weights.sum() ** 2 / (weights**2).sum())
+            metrics |= drawing.draw_metrics(self.store, eligible, self._problem_weight)
         return metrics

@@ -9,6 +9,7 @@ import numpy as np
 
 from rrl.replay.arena import Arena
 from rrl.replay.columns import Columns
+from rrl.types import sampled
 
 COLUMNS = {
     "key": "<u8",  # prefix_key as a number
@@ -16,14 +17,16 @@ COLUMNS = {
     "origin": "|i1",  # index into store.ORIGINS
     "parent": "<u8",  # key of the start it was cut from
     "offset": "<i8",  # of its tokens in the arena
-    "depth": "<i8",  # tokens
-    "depth_frac": "<f8",  # depth over the length of the response it was cut from
+    "length": "<i8",  # of its tokens in the arena, given ones included
+    "depth": "<i8",  # sampled tokens
+    "depth_frac": "<f8",  # depth over the sampled tokens of the response it was cut from
     "born_step": "<i8",
     "born_frac": "<f8",  # share of the token budget used when stored
     "born_value": "<f8",  # P(solved) when stored
     "value": "<f8",  # P(solved) when last re-scored
     "value_std": "<f8",
     "score_step": "<i8",  # of the last re-scoring
+    "td": "<f8",  # surprise on the last way from it, see surprise.py
     "tries": "<f8",  # decayed n
     "conversions": "<f8",  # decayed c
     "raw_tries": "<i8",  # undecayed, for reports and credit caps
@@ -67,18 +70,19 @@ class Shelf:
         return np.array([row for p in self.problems for row in self._rows_of[p]], dtype=np.int64)
 
     def tokens(self, row: int) -> np.ndarray:
-        return self._arena.read(int(self.columns["offset"][row]), int(self.columns["depth"][row]))
+        return self._arena.read(int(self.columns["offset"][row]), int(self.columns["length"][row]))
 
     def token_rows(self, rows: np.ndarray) -> list[tuple[int, ...]]:
         """Tokens of many entries, in one gather."""
-        depths = self.columns["depth"][rows]
-        flat = self._arena.gather(self.columns["offset"][rows], depths).tolist()
-        ends = np.cumsum(depths).tolist()
+        lengths = self.columns["length"][rows]
+        flat = self._arena.gather(self.columns["offset"][rows], lengths).tolist()
+        ends = np.cumsum(lengths).tolist()
         return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
 
     def insert(self, values: Mapping[str, float | int | bool], tokens: tuple[int, ...]) -> int:
-        """A new entry; ``values`` holds every column but the offset and depth of its tokens."""
-        row = self.columns.add({**values, "offset": self._arena.append(tokens), "depth": len(tokens)})
+        """A new entry; ``values`` holds every column but the offset, length and depth of its tokens."""
+        place = {"offset": self._arena.append(tokens), "length": len(tokens), "depth": len(sampled(tokens))}
+        row = self.columns.add({**values, **place})
         self._rows_of.setdefault(int(values["problem"]), []).append(row)
         self._row_of_key[int(values["key"])] = row
         return row
@@ -91,20 +95,20 @@ class Shelf:
         if not self._rows_of[number]:
             del self._rows_of[number]
         del self._row_of_key[int(c["key"][row])]
-        self._arena.free(int(c["depth"][row]))
+        self._arena.free(int(c["length"][row]))
         c.remove(row)
         if self._arena.wasteful:
             rows = self.all_rows()
-            c["offset"][rows] = self._arena.compact(c["offset"][rows], c["depth"][rows])
+            c["offset"][rows] = self._arena.compact(c["offset"][rows], c["length"][rows])
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays only. Row numbers, holes and free places are left out: equal shelves give equal states."""
         columns = self.columns.take(self.all_rows())
-        return {"tokens": self._arena.gather(columns.pop("offset"), columns["depth"]), "columns": columns}
+        return {"tokens": self._arena.gather(columns.pop("offset"), columns["length"]), "columns": columns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         columns = dict(state["columns"])
-        columns["offset"] = self._arena.fill(state["tokens"], columns["depth"])
+        columns["offset"] = self._arena.fill(state["tokens"], columns["length"])
         self.columns.fill(columns)
         self._rows_of, self._row_of_key = {}, {}
         for row, (number, key) in enumerate(zip(columns["problem"].tolist(), columns["key"].tolist(), strict=True)):

@@ -21,7 +21,8 @@ from rrl.replay.sleep import NEVER, SleepRule, asleep
 from rrl.types import Start
 
 ORIGINS = ("rollout", "replay", "canonical")
-_CANDIDATE_COLUMNS = ("depth", "depth_frac", "value", "value_std", "born_value", "tries", "conversions", "born_step")
+_CANDIDATE_COLUMNS = ("depth", "depth_frac", "value", "value_std", "born_value", "tries", "conversions", "born_step",
+                      "td")
 
 
 class Added(NamedTuple):
@@ -135,7 +136,9 @@ class Store:
         """Keep an entry, or quarantine it: never drawn until a person reviews it."""
         self.shelf.columns["status"][row] = KEEP if kept else QUARANTINE
 
-    def add(self, prefix: Prefix, key: str, *, done_frac: float, parent_reward: float, quarantined: bool) -> Added:
+    def add(
+        self, prefix: Prefix, key: str, *, done_frac: float, parent_reward: float, td: float, quarantined: bool
+    ) -> Added:
         """Store a proposal unless its problem is retired, it is a duplicate, or a full quota holds only better ones."""
         number = self.problems.number(prefix.problem)
         if self.problems.retired(number):
@@ -166,8 +169,8 @@ class Store:
             "key": int(key, 16), "problem": number, "origin": ORIGINS.index(prefix.origin),
             "parent": int(prefix.parent, 16), "depth_frac": prefix.depth_frac, "born_step": prefix.born_step,
             "born_frac": done_frac, "born_value": prefix.born_value, "value": prefix.born_value, "value_std": 0.0,
-            "score_step": prefix.born_step, "tries": 0.0, "conversions": 0.0, "raw_tries": 0, "raw_conversions": 0,
-            "fails_in_a_row": 0, "naps": 0, "sleep_until": NEVER, "last_used": prefix.born_step,
+            "score_step": prefix.born_step, "td": td, "tries": 0.0, "conversions": 0.0, "raw_tries": 0,
+            "raw_conversions": 0, "fails_in_a_row": 0, "naps": 0, "sleep_until": NEVER, "last_used": prefix.born_step,
             "status": QUARANTINE if quarantined else KEEP, "parent_reward": parent_reward,
         }, prefix.tokens)
         return Added("admitted", evicted)

@@ -20,6 +20,13 @@ class Refusing:
         return Verdict("keep", "") if sum(prefix.tokens) % 2 else Verdict(self._action, "even")
 
 
+class ThreeOfFour:
+    """A second verifier that finds three of four responses right, by their tokens."""
+
+    def score(self, problem: Problem, response: Tokens) -> Outcome:
+        return Outcome(1.0, True) if sum(response) % 4 else Outcome(0.0, False)
+
+
 class FailingTask:
     """``task`` whose scorer raises for one problem and gives NaN for another."""
 

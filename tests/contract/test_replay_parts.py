@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rrl import rng
-from rrl.records import Attempt, Candidates, Prefix, Progress, Signals
+from rrl.records import Attempt, Candidates, Harvest, Prefix, Progress, Signals
 from rrl.types import Start
 from tests.contract.bench import Bench, progress_at
 from tests.contract.doubles import TextTask
@@ -18,6 +18,9 @@ from tests.contract.stream import attempts_at, problems_of
 
 # An option that may propose a boundary before its start's own prefix; all others go deeper.
 STEPS_BACK = {"backstep"}
+
+
+HARVEST = Harvest(fresh_tokens=900, fresh_solved=1, replayed_tokens=300, replayed_solved=2)
 
 
 def attempts_of(bench: Bench) -> list[Attempt]:
@@ -33,7 +36,7 @@ def candidates(size: int, *, seed: int = 0, tries: float = 20.0) -> Candidates:
     return Candidates(
         depth=whole(9) + 1, depth_frac=generator.random(size), value=generator.random(size),
         value_std=generator.random(size) / 5, born_value=generator.random(size), score_age=whole(20), tries=count,
-        conversions=count * generator.random(size), born_step=whole(20), idle=whole(20),
+        conversions=count * generator.random(size), born_step=whole(20), idle=whole(20), td=generator.random(size),
         root_success=0.2, root_value=0.4,
     )  # fmt: skip
 
@@ -112,7 +115,7 @@ def test_states_at_the_ends_of_all_scales_are_ranked_too(bench: Bench, option: s
     for root_success in (0.0, 1.0):
         given = Candidates(
             depth=whole, depth_frac=value * 0 + 0.5, value=value, value_std=value * 0, born_value=value,
-            score_age=whole, tries=tries, conversions=tries * share, born_step=whole, idle=whole,
+            score_age=whole, tries=tries, conversions=tries * share, born_step=whole, idle=whole, td=value,
             root_success=root_success, root_value=0.0,
         )  # fmt: skip
         assert np.isfinite(selection.rank(given, progress_at(0), rng.generator(0, "contract"))).all()
@@ -156,7 +159,7 @@ def test_a_plan_lies_in_its_bounds_wherever_the_run_stands_and_is_pure(bench: Be
         plan = schedule.plan(progress)  # Plan itself refuses what is outside [0, 1]
         assert plan == schedule.plan(progress)
         fractions.add(plan.fraction)
-        schedule.update(progress)
+        schedule.update(progress, HARVEST)
     twin.load_state_dict(bench.through_disk(schedule.state_dict()))
     assert [twin.plan(p) for p in every_progress()[::7]] == [schedule.plan(p) for p in every_progress()[::7]]
     assert (fractions == {0.0}) == (option == "none")

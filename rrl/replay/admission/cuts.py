@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rrl.records import Attempt, Prefix
+from rrl.types import sampled
 
 
 def open_boundaries(attempt: Attempt, boundaries: Sequence[int]) -> list[int]:
@@ -37,7 +38,8 @@ def prefix_at(attempt: Attempt, t: int, value: float, step: int) -> Prefix:
     response = attempt.response
     return Prefix(
         problem=attempt.start.problem, tokens=response[:t], origin="replay" if attempt.start.replayed else "rollout",
-        born_step=step, born_value=value, depth_frac=t / len(response), parent=attempt.start.key,
+        born_step=step, born_value=value, depth_frac=len(sampled(response[:t])) / len(sampled(response)),
+        parent=attempt.start.key,
     )
 
 

@@ -6,7 +6,7 @@ import re
 
 from rrl.protocols import Task
 from rrl.records import Attempt
-from rrl.replay.cut.text import boundaries_in, token_starts
+from rrl.replay.cut.text import cut_text
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(?P<code>.*?)(?:^[ \t]*```[^\n]*|\Z)", re.MULTILINE | re.DOTALL)
 _LITERAL = re.compile(
@@ -24,7 +24,7 @@ class CodeLineCut:
 
     Args:
         task: decodes.
-        apart: least tokens between boundaries, and before the first one, >= 1.
+        apart: least sampled tokens between boundaries, and before the first one, >= 1.
     """
 
     def __init__(self, *, task: Task, apart: int) -> None:
@@ -33,15 +33,18 @@ class CodeLineCut:
         self._task, self._apart = task, apart
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        text, starts = token_starts(self._task.decode, attempt.response)
-        return boundaries_in(text, starts, statement_gaps(text), self._apart)
+        return cut_text(self._task.decode, attempt.response, statement_gaps, self._apart)
+
+
+def code_blocks(text: str) -> list[tuple[int, int]]:
+    """Spans of code: what stands inside fences, the whole text where there is no fence."""
+    return [match.span("code") for match in _BLOCK.finditer(text)] if "```" in text else [(0, len(text))]
 
 
 def statement_gaps(text: str) -> list[tuple[int, int]]:
     """Spans between statements. Example: "f(1,\\n2)\\n\\n  g" -> (0, 0), (8, 9): the first break is in a bracket."""
-    blocks = [match.span("code") for match in _BLOCK.finditer(text)] if "```" in text else [(0, len(text))]
     gaps = []
-    for first, last in blocks:
+    for first, last in code_blocks(text):
         code = _LITERAL.sub(lambda match: "x" * len(match[0]), text[first:last])
         gaps.append((first, first))
         depth, at = 0, 0

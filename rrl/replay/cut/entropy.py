@@ -30,9 +30,10 @@ class EntropyCut:
         self._task, self._top_frac = task, top_frac
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        entropy = attempt.entropy[1:]  # a cut before the first sampled token is the start again
+        own = np.flatnonzero(attempt.own)[1:]  # a cut before the first sampled token is the start again
+        entropy = attempt.entropy[own]
         num = math.ceil(self._top_frac * len(entropy) - _SLACK)
         top = np.argsort(-entropy, kind="stable")[:num]
-        first, response = len(attempt.start.prefix) + 1, attempt.response
-        cuts = sorted(first + i for i in top[entropy[top] > 0.0].tolist())
+        first, response = len(attempt.start.prefix), attempt.response
+        cuts = sorted(first + i for i in own[top[entropy[top] > 0.0]].tolist())
         return [t for t in cuts if whole_character(self._task.decode, response, t)]

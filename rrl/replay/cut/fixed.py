@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rrl.records import Attempt
+from rrl.replay.turns import own_places
 
 
 class FixedCut:
-    """t = i L / parts for i = 1 .. parts - 1, rounded down, equal ones and 0 left out.
+    """Before sampled token i L / parts for i = 1 .. parts - 1, rounded down, equal ones and 0 left out; L sampled ones.
 
     Example: L 10, parts 4 -> (2, 5, 7).
 
@@ -20,5 +21,6 @@ class FixedCut:
         self._parts = parts
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        length = len(attempt.start.prefix) + len(attempt.tokens)
-        return sorted({i * length // self._parts for i in range(1, self._parts)} - {0})
+        own = own_places(attempt.response)
+        numbers = {i * len(own) // self._parts for i in range(1, self._parts)} - {0}
+        return [own[number] for number in sorted(numbers)]

@@ -6,7 +6,7 @@ import re
 
 from rrl.protocols import Task
 from rrl.records import Attempt
-from rrl.replay.cut.text import boundaries_in, token_starts
+from rrl.replay.cut.text import cut_text
 
 _LINE_BREAKS = re.compile(r"\n+")
 
@@ -18,7 +18,7 @@ class NewlineCut:
 
     Args:
         task: decodes.
-        apart: least tokens between boundaries, and before the first one, >= 1.
+        apart: least sampled tokens between boundaries, and before the first one, >= 1.
     """
 
     def __init__(self, *, task: Task, apart: int) -> None:
@@ -27,6 +27,8 @@ class NewlineCut:
         self._task, self._apart = task, apart
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        text, starts = token_starts(self._task.decode, attempt.response)
-        spans = [(match.start() + 1, match.end()) for match in _LINE_BREAKS.finditer(text)]
-        return boundaries_in(text, starts, spans, self._apart)
+        return cut_text(self._task.decode, attempt.response, _line_starts, self._apart)
+
+
+def _line_starts(text: str) -> list[tuple[int, int]]:
+    return [(match.start() + 1, match.end()) for match in _LINE_BREAKS.finditer(text)]

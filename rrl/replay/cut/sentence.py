@@ -6,7 +6,7 @@ import re
 
 from rrl.protocols import Task
 from rrl.records import Attempt
-from rrl.replay.cut.text import boundaries_in, token_starts
+from rrl.replay.cut.text import cut_text
 
 # What ends a sentence: . ! ? before white space, their full-width forms, or a line break.
 _GAP = re.compile("(?:[.!?][\"')\\]]*(?=\\s)|[\u3002\uff01\uff1f])(?P<stop>\\s*)|(?P<line>\\s*\\n\\s*)")
@@ -17,7 +17,7 @@ class SentenceCut:
 
     Args:
         task: decodes.
-        apart: least tokens between boundaries, and before the first one, >= 1.
+        apart: least sampled tokens between boundaries, and before the first one, >= 1.
     """
 
     def __init__(self, *, task: Task, apart: int) -> None:
@@ -26,6 +26,8 @@ class SentenceCut:
         self._task, self._apart = task, apart
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        text, starts = token_starts(self._task.decode, attempt.response)
-        spans = [match.span(match.lastgroup or 0) for match in _GAP.finditer(text)]
-        return boundaries_in(text, starts, spans, self._apart)
+        return cut_text(self._task.decode, attempt.response, _gaps, self._apart)
+
+
+def _gaps(text: str) -> list[tuple[int, int]]:
+    return [match.span(match.lastgroup or 0) for match in _GAP.finditer(text)]

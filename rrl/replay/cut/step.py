@@ -6,7 +6,7 @@ import re
 
 from rrl.protocols import Task
 from rrl.records import Attempt
-from rrl.replay.cut.text import boundaries_in, token_starts
+from rrl.replay.cut.text import cut_text
 
 
 class StepCut:
@@ -18,7 +18,7 @@ class StepCut:
         task: decodes.
         between: regular expression of what stands between two steps; a boundary is the last one inside a match.
         answer: regular expression of what announces the answer.
-        apart: least tokens between boundaries, and before the first one, >= 1.
+        apart: least sampled tokens between boundaries, and before the first one, >= 1.
     """
 
     def __init__(self, *, task: Task, between: str, answer: str, apart: int) -> None:
@@ -28,11 +28,12 @@ class StepCut:
         self._between, self._answer = _compiled("between", between), _compiled("answer", answer)
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        text, starts = token_starts(self._task.decode, attempt.response)
+        return cut_text(self._task.decode, attempt.response, self._gaps, self._apart)
+
+    def _gaps(self, text: str) -> list[tuple[int, int]]:
         answer = self._answer.search(text)
         end = len(text) if answer is None else answer.start()
-        spans = [match.span() for match in self._between.finditer(text) if match.end() <= end]
-        return boundaries_in(text, starts, spans, self._apart)
+        return [match.span() for match in self._between.finditer(text) if match.end() <= end]
 
 
 def _compiled(name: str, pattern: str) -> re.Pattern[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rrl.protocols import Task
 from rrl.records import Attempt
+from rrl.replay.turns import past_given
 
 
 class StepsCut:
@@ -18,4 +19,5 @@ class StepsCut:
 
     def boundaries(self, attempt: Attempt) -> list[int]:
         response = attempt.response
-        return sorted({t for t in self._task.steps(attempt.start.problem, response) if 1 <= t < len(response)})
+        inside = [t for t in self._task.steps(attempt.start.problem, response) if 1 <= t < len(response)]
+        return past_given(inside, response)

@@ -2,6 +2,7 @@
 
 Only boundaries between the sampled tokens themselves are ever cut, so nothing is tokenised again. A token boundary
 inside a character (a byte-level token may hold a part of one) shows as U+FFFD at the end of the decoded prefix.
+What an environment said inside a response is text like any other, but no boundary stands just before it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
+from rrl.replay.turns import own_before, past_given
+from rrl.types import Tokens, plain
+
 Decode = Callable[[Sequence[int]], str]
+Spans = Callable[[str], Iterable[tuple[int, int]]]
 
 BROKEN = "\ufffd"
 INSIDE = -1
 _CHARACTER_BYTES = 4  # of UTF-8, and no token holds less than a byte
+
+
+def cut_text(decode: Decode, response: Tokens, spans: Spans, apart: int) -> list[int]:
+    """Boundaries of a whole response in the spans that its text has, at least ``apart`` sampled tokens apart."""
+    text, starts = token_starts(decode, plain(response))
+    return boundaries_in(text, starts, spans(text), apart, response)
 
 
 def token_starts(decode: Decode, tokens: Sequence[int]) -> tuple[str, list[int]]:
@@ -27,28 +38,30 @@ def token_starts(decode: Decode, tokens: Sequence[int]) -> tuple[str, list[int]]
 
 def whole_character(decode: Decode, tokens: Sequence[int], t: int) -> bool:
     """Whether no character is open before token t; decodes only as many tokens as one may span."""
-    return not decode(tokens[max(0, t - _CHARACTER_BYTES) : t]).endswith(BROKEN)
+    return not decode(plain(tuple(tokens[max(0, t - _CHARACTER_BYTES) : t]))).endswith(BROKEN)
 
 
-def boundaries_in(text: str, starts: Sequence[int], spans: Iterable[tuple[int, int]], apart: int) -> list[int]:
-    """The last token boundary in each span of characters (both ends allowed), at least ``apart`` tokens apart.
+def boundaries_in(
+    text: str, starts: Sequence[int], spans: Iterable[tuple[int, int]], apart: int, response: Tokens
+) -> list[int]:
+    """The last token boundary in each span of characters (both ends allowed), at least ``apart`` own tokens apart.
 
     A span with no token boundary gives none; nor does one with nothing but white space behind it: its prefix would
-    be the whole response.
+    be the whole response. A boundary before given tokens waits until they have been spoken.
 
     Example: "a. b" as tokens ("a", ".", " b"), starts [0, 1, 2, 4], span (2, 3) after the full stop -> [2].
     """
     known = [(start, t) for t, start in enumerate(starts[:-1]) if t > 0 and start != INSIDE]
     places, end = [start for start, _ in known], len(text.rstrip())
-    found, previous = [], 0
+    own, found, previous = own_before(response), list[int](), 0
     for first, last in spans:
         i = bisect_right(places, last) - 1
         if i < 0 or places[i] < first or places[i] >= end:
             continue
-        t = known[i][1]
-        if t - previous >= apart:
-            found.append(t)
-            previous = t
+        for t in past_given([known[i][1]], response):
+            if own[t] - previous >= apart:
+                found.append(t)
+                previous = own[t]
     return found
 
 

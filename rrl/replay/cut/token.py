@@ -1,18 +1,19 @@
-"""Any token boundary, every k tokens."""
+"""Any token boundary, every k sampled tokens."""
 
 from __future__ import annotations
 
 from rrl.records import Attempt
+from rrl.replay.turns import own_places
 
 
 class TokenCut:
-    """t = t_min, t_min + every, ... < len(response).
+    """Before sampled token number t_min, t_min + every, ... (the first is number 0).
 
     For vocabularies of whole symbols. Text tasks use ``steps``: a byte-level token may end inside a character.
 
     Args:
-        every: tokens between boundaries, >= 1.
-        t_min: first boundary, tokens, >= 1.
+        every: sampled tokens between boundaries, >= 1.
+        t_min: sampled tokens before the first boundary, >= 1.
     """
 
     def __init__(self, *, every: int, t_min: int) -> None:
@@ -21,4 +22,4 @@ class TokenCut:
         self._every, self._t_min = every, t_min
 
     def boundaries(self, attempt: Attempt) -> list[int]:
-        return list(range(self._t_min, len(attempt.start.prefix) + len(attempt.tokens), self._every))
+        return own_places(attempt.response)[self._t_min :: self._every]

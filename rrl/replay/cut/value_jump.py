@@ -7,6 +7,7 @@ import numpy as np
 from rrl.protocols import Task
 from rrl.records import Attempt
 from rrl.replay.cut.text import whole_character
+from rrl.replay.turns import past_given
 
 
 class ValueJumpCut:
@@ -32,5 +33,5 @@ class ValueJumpCut:
         first, response = len(attempt.start.prefix), attempt.response
         behind = (first + 1 + np.flatnonzero(change > self._delta)).tolist()
         before = (first + np.flatnonzero(change < -self._delta)).tolist()
-        cuts = sorted({t for t in behind + before if t > first})
+        cuts = past_given((t for t in behind + before if t > first), response)
         return [t for t in cuts if whole_character(self._task.decode, response, t)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from rrl.protocols import Verdict
 from rrl.records import Attempt, Prefix
+from rrl.types import sampled
 
 
 class DegenerateLoop:
     """Drop where 1 - distinct / all n-grams of the prefix's tokens is above ``max_repeat_frac``.
 
-    The repetition measure of Welleck et al., 2019 (arXiv 1908.04319), on tokens. A prefix of fewer than
+    The repetition measure of Welleck et al., 2019 (arXiv 1908.04319), on sampled tokens: an environment may well say
+    the same thing again. A prefix of fewer than
     ``min_tokens`` is kept: in few n-grams one repetition is a large share.
 
     Example: tokens (5, 6, 5, 6, 5), bigrams 56 65 56 65: 1 - 2 / 4 = .5.
@@ -28,7 +30,8 @@ class DegenerateLoop:
         self._ngram, self._max_repeat_frac, self._min_tokens = ngram, max_repeat_frac, min_tokens
 
     def check(self, prefix: Prefix, attempt: Attempt) -> Verdict:  # noqa: ARG002
-        tokens, num = prefix.tokens, len(prefix.tokens) - self._ngram + 1
+        tokens = sampled(prefix.tokens)
+        num = len(tokens) - self._ngram + 1
         if len(tokens) < self._min_tokens:
             return Verdict("keep", "")
         repeated = 1.0 - len({tokens[i : i + self._ngram] for i in range(num)}) / num

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rrl.protocols import Task, Verdict
 from rrl.records import Attempt, Prefix
+from rrl.types import plain
 
 
 class DenyList:
@@ -29,7 +30,7 @@ class DenyList:
         self._task, self._action = task, action
 
     def check(self, prefix: Prefix, attempt: Attempt) -> Verdict:  # noqa: ARG002
-        text = self._task.decode(prefix.tokens)
+        text = self._task.decode(plain(prefix.tokens))
         for pattern in self._patterns:
             if pattern.search(text):
                 return Verdict(self._action, f"the text matches {pattern.pattern!r}")

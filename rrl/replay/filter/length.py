@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from rrl.protocols import Verdict
 from rrl.records import Attempt, Prefix
+from rrl.types import sampled
 
 
 class Length:
     """min_tokens <= t <= max_tokens and T - t >= min_tail, T the length of the response it was cut from.
+
+    All counts are of sampled tokens: what an environment said in between is nobody's length.
 
     Args:
         min_tokens, max_tokens: tokens of the prefix, 1 <= min_tokens <= max_tokens.
@@ -21,7 +24,7 @@ class Length:
         self._min_tokens, self._max_tokens, self._min_tail = min_tokens, max_tokens, min_tail
 
     def check(self, prefix: Prefix, attempt: Attempt) -> Verdict:  # noqa: ARG002
-        depth = len(prefix.tokens)
+        depth = len(sampled(prefix.tokens))
         # Not the attempt's length: a stored state is judged again by the response it was cut from, not by a
         # short continuation that just solved it.
         tail = round(depth / prefix.depth_frac) - depth

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from rrl.protocols import Verdict
 from rrl.records import Attempt, Prefix
 
+DECISIONS_FILE = "review.jsonl"
+"""Where ``rrl-review import`` writes, in the run's folder."""
+
+_LOG = logging.getLogger(__name__)
 _DECISIONS = ("approved", "rejected")
 
 
@@ -16,16 +23,24 @@ class Review:
     """Keep what is approved, drop what is rejected; ``undecided`` says what happens to the rest.
 
     Decisions are lines of JSON, {"key": "<16 hex digits>", "decision": "approved" | "rejected"}, the last line of a
-    key counting. Keys name problem and tokens, so they hold across runs; the store's rows show them. The file is read
-    once, when the run begins: a state that was quarantined before stays so.
+    key counting. Keys name problem and tokens, so they hold across runs; ``rrl-review`` writes them out with the text.
+    The file is read again whenever the store is re-scored: a stored state is then judged by what was decided since, and
+    an approval also ends a quarantine that another filter asked for. A file that cannot be read when the run begins is
+    refused; one that becomes unreadable later is said in the log, and what was known stays.
 
     Args:
-        decisions: path of the file; "" where nothing is decided yet.
+        output_dir: the run's folder.
+        decisions: path of the file; "" = review.jsonl in the run's folder, once it is there.
         undecided: "keep" (all but rejected) or "quarantine" (only approved).
     """
 
-    def __init__(self, *, decisions: str, undecided: Literal["keep", "quarantine"]) -> None:
-        self._decisions = _read(Path(decisions)) if decisions else {}
+    def __init__(self, *, output_dir: Path, decisions: str, undecided: Literal["keep", "quarantine"]) -> None:
+        self._path = Path(decisions) if decisions else output_dir / DECISIONS_FILE
+        if decisions and not self._path.is_file():
+            raise ValueError(f"replay.filter.review.decisions is {decisions!r}; expected a file, or '' for "
+                             f"{DECISIONS_FILE} in the run's folder")
+        self._read_at = self._stamp()
+        self._decisions = read_decisions(self._path) if self._read_at else {}
         self._undecided = undecided
 
     def check(self, prefix: Prefix, attempt: Attempt) -> Verdict:  # noqa: ARG002
@@ -36,10 +51,39 @@ class Review:
             return Verdict("quarantine", "not reviewed yet")
         return Verdict("keep", "")
 
+    def decisions(self) -> Mapping[str, str]:
+        """Key -> "approved" or "rejected", as last read."""
+        return self._decisions
 
-def _read(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise ValueError(f"replay.filter.review.decisions is {str(path)!r}; expected a file, or '' for none")
+    def refresh(self) -> None:
+        """Read the file again where it has changed."""
+        stamp = self._stamp()
+        if stamp == self._read_at:
+            return
+        self._read_at = stamp
+        try:
+            self._decisions = read_decisions(self._path) if stamp else {}
+        except ValueError as error:
+            _LOG.warning("%s; the decisions read before it still hold", error)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Changes when the file does; None where there is none."""
+        if not self._path.is_file():
+            return None
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size
+
+
+def read_decisions(path: Path, *, undecided: bool = False) -> dict[str, str]:
+    """Key -> decision, the last of each key.
+
+    Args:
+        path: JSONL.
+        undecided: whether lines whose decision is "" are passed over, as in a file that is half reviewed.
+
+    Raises:
+        ValueError: a line is no decision, named by its number.
+    """
     decisions: dict[str, str] = {}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if not line.strip():
@@ -49,6 +93,10 @@ def _read(path: Path) -> dict[str, str]:
             key, decision = row["key"], row["decision"]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}, line {number}: expected JSON with key and decision, got {line!r}") from error
+        if undecided and decision == "":
+            continue
+        if not re.fullmatch("[0-9a-f]{16}", str(key)):
+            raise ValueError(f"{path}, line {number}: key is {key!r}; expected 16 hex digits")
         if decision not in _DECISIONS:
             raise ValueError(f"{path}, line {number}: decision is {decision!r}; expected approved or rejected")
         decisions[str(key)] = decision

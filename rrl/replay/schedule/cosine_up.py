@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class CosineUp:
@@ -24,7 +24,7 @@ class CosineUp:
         share = (1.0 - math.cos(math.pi * progress.done_frac)) / 2.0
         return Plan(fraction=self._rho_max * share, eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

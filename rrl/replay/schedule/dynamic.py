@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class Dynamic:
@@ -59,7 +59,7 @@ class Dynamic:
             depth_max=first + (last - first) * done,
         )
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class EntropyTrigger:
@@ -35,7 +35,7 @@ class EntropyTrigger:
     def plan(self, progress: Progress) -> Plan:
         return Plan(fraction=self._rho if self._on(progress) else 0.0, eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         self._active = self._on(progress)
 
     def state_dict(self) -> dict[str, Any]:

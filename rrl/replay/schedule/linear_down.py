@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class LinearDown:
@@ -22,7 +22,7 @@ class LinearDown:
     def plan(self, progress: Progress) -> Plan:
         return Plan(fraction=self._rho_max * (1.0 - progress.done_frac), eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

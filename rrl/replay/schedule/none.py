@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class NoReplay:
@@ -16,7 +16,7 @@ class NoReplay:
     def plan(self, progress: Progress) -> Plan:  # noqa: ARG002
         return Plan(fraction=0.0, eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

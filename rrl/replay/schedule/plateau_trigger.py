@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class PlateauTrigger:
@@ -36,7 +36,7 @@ class PlateauTrigger:
         flat = len(rates) == self._window_steps and rise(rates) < self._min_rise
         return Plan(fraction=self._rho if flat else 0.0, eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

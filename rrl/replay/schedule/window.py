@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rrl.records import Plan, Progress
+from rrl.records import Harvest, Plan, Progress
 
 
 class Window:
@@ -26,7 +26,7 @@ class Window:
         inside = self._first <= progress.done_frac < self._last
         return Plan(fraction=self._rho if inside else 0.0, eligible_frac=1.0, depth_max=1.0)
 
-    def update(self, progress: Progress) -> None:  # noqa: ARG002
+    def update(self, progress: Progress, harvest: Harvest) -> None:  # noqa: ARG002
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from rrl.replay.selection.proportional import race_scores
 class Plr:
     """Weight (1 - rho_s) rank^(-1 / beta) / sum + rho_s idle / sum, rank 1 = the highest value.
 
-    Jiang, Grefenstette and Rocktaeschel, 2020, arXiv 2010.03934, with P(solved) as the score: their mean |GAE| of
-    the last visit is no column of the store. Where nothing has been idle that part is uniform.
+    Jiang, Grefenstette and Rocktaeschel, 2020, arXiv 2010.03934, with P(solved) as the score in place of their mean
+    |GAE| of the last visit (``td_error`` ranks by surprise). Where nothing has been idle that part is uniform.
 
     Args:
         beta: temperature of the ranks, > 0; small = greedy.

@@ -10,12 +10,24 @@ import numpy as np
 import yaml
 
 from rrl.build import make
-from rrl.records import Attempt, Candidates, Prefix, Progress, Signals
+from rrl.records import Attempt, Candidates, Harvest, Prefix, Progress, Signals
 from rrl.replay.replay import Replay
 from rrl.replay.store import Added, Store
 from rrl.types import Problem, Start, Tokens
 
 CONF = Path(__file__).parents[3] / "conf" / "replay"
+
+
+class Toy:
+    """As much of a task as names its symbols."""
+
+    name, vocab_size, pad = "toy", 64, 0
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return " ".join(map(str, tokens))
+
+
+NOTHING = Harvest(fresh_tokens=0, fresh_solved=0, replayed_tokens=0, replayed_solved=0)
 
 
 def a_problem(name: str = "p", *, solution: Tokens = (), answer: str = "", max_response: int = 8) -> Problem:
@@ -54,7 +66,8 @@ def some_candidates(
         depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real,
         born_value=real, score_age=whole, tries=real if tries is None else np.array(tries, dtype=np.float64),
         conversions=real if conversions is None else np.array(conversions, dtype=np.float64), born_step=whole,
-        idle=whole if idle is None else np.array(idle, dtype=np.int64), root_success=root_success, root_value=0.0,
+        idle=whole if idle is None else np.array(idle, dtype=np.int64), td=real, root_success=root_success,
+        root_value=0.0,
     )
 
 
@@ -77,7 +90,7 @@ def a_store(**changed: Any) -> Store:
 
 
 def add(store: Store, prefix: Prefix, *, done: float = 0.5, quarantined: bool = False) -> Added:
-    return store.add(prefix, prefix.key, done_frac=done, parent_reward=0.0, quarantined=quarantined)
+    return store.add(prefix, prefix.key, done_frac=done, parent_reward=0.0, td=0.0, quarantined=quarantined)
 
 
 def row_of(store: Store, problem: Problem, tokens: Tokens) -> int:
@@ -94,7 +107,8 @@ def a_replay(
     *, seed: int = 0, filters: Sequence[str] = ("length",), store: dict[str, Any] | None = None,
     schedule: tuple[str, dict[str, Any]] = ("constant", {"rho": 0.5}), admission: str = "first_boundary",
     selection: str = "thompson", problem_weight: str = "root_gap",
-    credit: tuple[str, dict[str, Any]] = ("positive", {}), cut: str = "token", task: Any = None, **changed: Any,
+    credit: tuple[str, dict[str, Any]] = ("positive", {}), cut: str = "token", task: Any = None,
+    output_dir: Path = Path("no run"), **changed: Any,
 ) -> Replay:
     """Replay with the numbers of its option files but for what is named here."""
     node = option(".", "default") | changed | {
@@ -107,7 +121,7 @@ def a_replay(
         "filter": {name: option("filter", name) for name in filters},
         "credit": option("credit", credit[0]) | credit[1],
     }
-    replay: Replay = make(node, "replay", seed=seed, task=task)
+    replay: Replay = make(node, "replay", seed=seed, task=task or Toy(), output_dir=output_dir)
     return replay
 
 

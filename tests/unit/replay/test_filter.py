@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rrl.build import make
 from rrl.protocols import Outcome
+from rrl.replay.filter.answer_leak import AnswerLeak
 from tests.unit.replay.builders import a_prefix, a_problem, a_replay, an_attempt, fill, option, progress_at, stored
+from tests.unit.task.text import question, text_task
 
 P = a_problem(answer="Twelve apples")
 TEXT = {3: "so ", 4: "TWELVE ", 5: " apples", 6: "twelve applesauce"}
@@ -14,6 +17,8 @@ TEXT = {3: "so ", 4: "TWELVE ", 5: " apples", 6: "twelve applesauce"}
 
 class Task:
     """Solved where the response ends with 9; text as in TEXT."""
+
+    name, vocab_size = "text", 10
 
     def score(self, problem: Any, response: tuple[int, ...]) -> Outcome:
         return Outcome(1.0, True) if response[-1] == 9 else Outcome(0.0, False)
@@ -48,6 +53,17 @@ def test_length_judges_a_stored_state_by_the_response_it_was_cut_from() -> None:
 def test_answer_leak_drops_a_prefix_that_the_scorer_accepts() -> None:
     assert verdict("answer_leak", (3, 9)) == ("drop", "the prefix alone is scored as solved")
     assert verdict("answer_leak", (9, 3)).action == "keep"
+
+
+def test_answer_leak_drops_a_prefix_that_only_a_stop_token_keeps_from_being_an_answer(tmp_path: Path) -> None:
+    task = text_task(tmp_path, [question("2+2?", 4)], [question("1+1?", 2)])
+    asked = task.train_problems()[0]
+
+    def action(text: str) -> str:
+        prefix = a_prefix(asked, task.encode(text), origin="rollout", depth_frac=0.5)
+        return str(AnswerLeak(task=task).check(prefix, an_attempt(asked, task.encode(text))).action)
+
+    assert action("so\n#### 4") == "drop" and action("so\n#### 5") == "keep" and action("so it is 4") == "keep"
 
 
 def test_answer_leak_drops_a_canonical_prefix_that_states_the_answer_as_whole_words() -> None:

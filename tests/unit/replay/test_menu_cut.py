@@ -87,11 +87,11 @@ def test_a_decoder_that_looks_far_back_is_asked_for_every_prefix() -> None:
 
 
 def test_of_each_span_the_last_token_boundary_is_taken_if_it_is_far_enough() -> None:
-    starts = [0, 1, 2, 3, INSIDE, 5, 7]
-    assert boundaries_in("abcdefg", starts, [(1, 2), (3, 4), (4, 4), (5, 6)], 1) == [2, 3, 5]
-    assert boundaries_in("abcdefg", starts, [(1, 2), (3, 4), (5, 6)], 2) == [2, 5]
-    assert boundaries_in("abcde  ", starts, [(5, 6), (7, 7)], 1) == []    # nothing but space behind
-    assert boundaries_in("abcdefg", starts, [(0, 0)], 1) == []            # the whole response is no tail
+    starts, own = [0, 1, 2, 3, INSIDE, 5, 7], (3, 3, 3, 3, 3, 3)
+    assert boundaries_in("abcdefg", starts, [(1, 2), (3, 4), (4, 4), (5, 6)], 1, own) == [2, 3, 5]
+    assert boundaries_in("abcdefg", starts, [(1, 2), (3, 4), (5, 6)], 2, own) == [2, 5]
+    assert boundaries_in("abcde  ", starts, [(5, 6), (7, 7)], 1, own) == []    # nothing but space behind
+    assert boundaries_in("abcdefg", starts, [(0, 0)], 1, own) == []            # the whole response is no tail
 
 
 def test_newline_cuts_behind_the_last_break_before_the_indentation() -> None:

@@ -20,7 +20,8 @@ class Task:
 
 
 def check(name: str, tokens: tuple[int, ...], **changed: Any) -> Any:
-    one = make(option("filter", name) | changed, f"replay.filter.{name}", task=Task())
+    run = changed.pop("run", Path("no run"))
+    one = make(option("filter", name) | changed, f"replay.filter.{name}", task=Task(), output_dir=run)
     return one.check(a_prefix(P, tokens), an_attempt(P, (8,)))
 
 
@@ -50,6 +51,8 @@ def test_review_keeps_drops_or_waits_by_the_last_decision(tmp_path: Path) -> Non
         said = [check("review", t, decisions=str(path), undecided=undecided).action for t in ((1,), (2,), (3,))]
         assert said == ["drop", "keep", undecided]
     assert check("review", (1,)) == ("keep", "")   # no file: nothing is decided
+    path.rename(tmp_path / "review.jsonl")
+    assert check("review", (1,), run=tmp_path).action == "drop"   # in the run's own folder it needs no name
 
 
 def test_review_refuses_a_file_that_it_cannot_read(tmp_path: Path) -> None:
@@ -59,7 +62,10 @@ def test_review_refuses_a_file_that_it_cannot_read(tmp_path: Path) -> None:
     path.write_text('{"key": "00"}\n')
     with pytest.raises(ValueError, match="line 1: expected JSON with key and decision"):
         check("review", (1,), decisions=str(path))
-    path.write_text('{"key": "00", "decision": "maybe"}\n')
+    path.write_text('{"key": "00", "decision": "approved"}\n')
+    with pytest.raises(ValueError, match="key is '00'; expected 16 hex digits"):
+        check("review", (1,), decisions=str(path))
+    path.write_text('{"key": "00112233445566ff", "decision": "maybe"}\n')
     with pytest.raises(ValueError, match="decision is 'maybe'; expected approved or rejected"):
         check("review", (1,), decisions=str(path))
 

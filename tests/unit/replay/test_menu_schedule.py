@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rrl.build import make
-from rrl.records import Signals
+from rrl.records import Harvest, Signals
 from rrl.replay.schedule.plateau_trigger import rise
-from tests.unit.replay.builders import a_problem, a_replay, an_attempt, option, progress_at, row_of
+from tests.unit.replay.builders import NOTHING, a_problem, a_replay, an_attempt, option, progress_at, row_of
 
 
 def schedule(name: str, **changed: Any) -> Any:
@@ -43,9 +43,9 @@ def test_delayed_begins_at_the_solve_rate_and_never_stops() -> None:
     weak, able = [signals(rate=0.2), signals(rate=0.4)], [signals(rate=0.3), signals(rate=0.4)]
     assert one.plan(at(*weak)).fraction == 0.0     # mean .3 < .35
     assert one.plan(at(*able)).fraction == 0.4     # mean .35
-    one.update(at(*weak))
+    one.update(at(*weak), NOTHING)
     assert one.plan(at(*weak)).fraction == 0.0
-    one.update(at(*able))
+    one.update(at(*able), NOTHING)
     assert one.plan(at(*weak)).fraction == 0.4
 
 
@@ -62,7 +62,7 @@ def test_entropy_trigger_has_hysteresis() -> None:
     for entropy in (1.2, 1.0, 0.99, 1.05, 1.1, 1.11, 1.05, 0.9):   # H_0 = 2: on below 1, off above 1.1
         now = at(signals(entropy=entropy), first=2.0)
         seen.append(one.plan(now).fraction)
-        one.update(now)
+        one.update(now, NOTHING)
     assert seen == [0.0, 0.0, 0.4, 0.4, 0.4, 0.0, 0.0, 0.4]
 
 
@@ -79,7 +79,7 @@ def test_entropy_trigger_averages_and_is_silent_before_any_signal() -> None:
 ])
 def test_a_trigger_goes_on_after_a_reload(name: str, key: str, begins: Any) -> None:
     one, twin, between = schedule(name), schedule(name), at(signals(entropy=0.52), done=0.0)
-    one.update(begins)
+    one.update(begins, NOTHING)
     assert one.state_dict() == {key: True}
     twin.load_state_dict(one.state_dict())
     assert one.plan(between).fraction == twin.plan(between).fraction == 0.4
@@ -106,7 +106,74 @@ def test_plateau_trigger_refuses_a_window_longer_than_the_memory() -> None:
         schedule("plateau_trigger", window_steps=101).plan(at())
 
 
+def yields(fresh: float, replayed: float, *, tokens: int = 1000, replayed_tokens: int = 1000) -> Harvest:
+    """Solved rows per 1,000 tokens of either stream."""
+    return Harvest(fresh_tokens=tokens, fresh_solved=round(fresh * tokens / 1000), replayed_tokens=replayed_tokens,
+                   replayed_solved=round(replayed * replayed_tokens / 1000))
+
+
+def test_adaptive_roi_moves_a_proportional_share_at_once_and_an_integral_for_good() -> None:
+    one = schedule("adaptive_roi", decay=0.0)   # the last step alone
+    fraction = lambda: one.plan(progress_at(0)).fraction   # noqa: E731
+    assert fraction() == 0.25
+    one.update(progress_at(0), yields(1, 3))               # e = (3 - 1) / (3 + 1) = .5
+    assert fraction() == pytest.approx(0.25 + 0.1 * 0.5 + 0.01 * 0.5)
+    one.update(progress_at(0), yields(2, 2))               # equal pay: what was moved for good stays
+    assert fraction() == pytest.approx(0.25 + 0.005)
+    one.update(progress_at(0), yields(2, 0))               # e = -1
+    assert fraction() == pytest.approx(0.25 - 0.1 - 0.005)
+    one.update(progress_at(0), yields(0, 0))               # nothing is known of a step that solved nothing
+    assert fraction() == pytest.approx(0.25 - 0.005)
+    assert one.plan(progress_at(0, done=0.95)).fraction == 0.0 < one.plan(progress_at(0, done=0.94)).fraction
+
+
+def test_adaptive_roi_looks_back_and_waits_while_nothing_is_replayed() -> None:
+    one = schedule("adaptive_roi", decay=0.5, gain_p=0.0)
+    one.update(progress_at(0), yields(4, 0, replayed_tokens=0))
+    assert one.plan(progress_at(0)).fraction == 0.25
+    one.update(progress_at(0), yields(0, 4))               # fresh: (2 + 0) / 1500 = 4/3; replayed: 4; e = .5
+    assert one.plan(progress_at(0)).fraction == pytest.approx(0.25 + 0.01 * 0.5)
+    one.update(progress_at(0), yields(4, 0, replayed_tokens=0))
+    assert one.plan(progress_at(0)).fraction == pytest.approx(0.25 + 0.01 * 0.5)
+
+
+def test_adaptive_roi_stays_in_its_bounds_and_does_not_wind_up() -> None:
+    one = schedule("adaptive_roi", decay=0.0, gain_p=0.0)
+    for _ in range(200):
+        one.update(progress_at(0), yields(0, 5))
+    assert one.plan(progress_at(0)).fraction == 0.5
+    one.update(progress_at(0), yields(5, 0))               # the first step the other way already counts
+    assert one.plan(progress_at(0)).fraction == pytest.approx(0.49)
+    for _ in range(200):
+        one.update(progress_at(0), yields(5, 0))
+    assert one.plan(progress_at(0)).fraction == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("balance", [0.15, 0.4])
+def test_adaptive_roi_finds_the_share_at_which_both_streams_pay_alike(balance: float) -> None:
+    # The more is replayed the less it pays: y_r = 2 balance / rho against y_f = 2, equal at rho = balance.
+    one, twin = schedule("adaptive_roi"), schedule("adaptive_roi")
+    for _ in range(400):
+        rho = one.plan(progress_at(0)).fraction
+        one.update(progress_at(0), yields(2, 2 * balance / rho, tokens=100_000, replayed_tokens=100_000))
+    assert one.plan(progress_at(0)).fraction == pytest.approx(balance, abs=0.02)
+    twin.load_state_dict(one.state_dict())
+    assert twin.plan(progress_at(0)) == one.plan(progress_at(0))
+
+
+def test_adaptive_roi_hears_of_every_step_but_the_warm_up() -> None:
+    replay, p = a_replay(schedule=("adaptive_roi", {"decay": 0.0})), a_problem()
+    replay.observe([an_attempt(p, (3, 4))], progress_at(-1), warm_up=True)
+    assert replay._schedule.state_dict()["sums"]["fresh_tokens"] == 0.0
+    replay.observe([an_attempt(p, (5, 6)), an_attempt(p, (7,), prefix=(3,), solved=True)], progress_at(0))
+    assert replay._schedule.state_dict()["sums"] == {
+        "fresh_tokens": 2.0, "fresh_solved": 0.0, "replayed_tokens": 1.0, "replayed_solved": 1.0}
+
+
 @pytest.mark.parametrize(("name", "changed", "expected"), [
+    ("adaptive_roi", {"rho_min": 0.3}, "replay.schedule.rho_min is 0.3, rho_first 0.25"),
+    ("adaptive_roi", {"gain_i": -0.1}, "gain_i -0.1"),
+    ("adaptive_roi", {"decay": 1.0}, "replay.schedule.decay is 1.0"),
     ("linear_up", {"rho_max": 1.1}, "replay.schedule.rho_max is 1.1"),
     ("linear_down", {"rho_max": -0.1}, "replay.schedule.rho_max is -0.1"),
     ("cosine_up", {"rho_max": 2.0}, "replay.schedule.rho_max is 2.0"),

@@ -105,6 +105,13 @@ def test_freshness_weighs_value_by_age() -> None:
     assert first_places("freshness", valued, step=9000) == near(0.75, 0.25)
 
 
+def test_td_error_follows_a_power_of_the_surprise() -> None:
+    candidates = replace(some_candidates(value=[0.9, 0.1, 0.5]), td=np.array([0.09, 0.39, 0.0]))
+    assert first_places("td_error", candidates, alpha=1.0) == near(0.196, 0.784, 0.02)    # .10 : .40 : .01
+    assert first_places("td_error", candidates, alpha=0.5) == near(0.302, 0.603, 0.095)     # .316 : .632 : .1
+    assert first_places("td_error", candidates, alpha=0.0) == near(1 / 3, 1 / 3, 1 / 3)
+
+
 def test_places_are_the_share_of_others_below_with_equals_halved() -> None:
     np.testing.assert_allclose(places(np.array([0.3, 0.9, 0.3])), [0.25, 1.0, 0.25])
     assert places(np.array([7.0])).tolist() == [1.0]
@@ -124,6 +131,8 @@ def test_mix_averages_places_by_normalised_weights() -> None:
     ("value_softmax", {"tau": 0.0}, "replay.selection.tau is 0.0"),
     ("gain", {"tau": -1.0}, "replay.selection.tau is -1.0"),
     ("freshness", {"tau": 0.0}, "replay.selection.tau is 0.0"),
+    ("td_error", {"alpha": -0.1}, "replay.selection.alpha is -0.1"),
+    ("td_error", {"epsilon": 0.0}, "epsilon 0.0"),
     ("plr", {"beta": 0.0}, "replay.selection.beta is 0.0"),
     ("plr", {"stale_frac": 1.1}, "stale_frac 1.1"),
     ("depth_curriculum", {"width": 0.0}, "width 0.0"),

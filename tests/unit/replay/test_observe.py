@@ -245,6 +245,9 @@ def test_the_metrics_of_a_small_step_can_be_checked_by_hand() -> None:
         "replay/proposed": 1.0,              # fresh (5, 9) of p; a response of one token, or a solved one, has no cut
         "replay/admitted": 1.0, "replay/refused_duplicate": 0.0, "replay/refused_worse": 0.0,
         "replay/refused_retired": 0.0, "replay/refused_filter": 0.0, "replay/evicted": 0.0,
+        "replay/filter_length": 0.0,
+        "replay/yield_fresh": 200.0,         # one solve in 5 tokens
+        "replay/yield_replayed": 1000 / 3,   # one in 3
         "replay/admission_depth_frac": 0.5, "replay/first_boundary_frac": 1.0, "replay/store_size": 5.0,
         "replay/open_size": 5.0, "replay/asleep": 0.0, "replay/quarantined": 0.0, "replay/retired_problems": 0.0,
     })
