@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rrl import resample
 from rrl.clock import Clock
 from rrl.records import Attempt, Progress
-from rrl.stages import FRESH, RECALLED, REPLAYED, attempts_of, origins_of, sampled_now, terms_of
+from rrl.stages import FRESH, RECALLED, REPLAYED, attempts_of, origins_of, refuse_nonfinite, sampled_now, terms_of
 from rrl.types import Estimated, Metrics, Scored, Start, concat_scored
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
 
     Raises:
       RuntimeError: the reward failed for every row.
+      NonFiniteReward: the reward of a token is NaN or infinite.
     """
     scored, drawn = _scored(house, starts, progress, clock, first_start=0), list(starts)
     num_fresh, rounds, dropped = sum(not s.replayed for s in starts), 0, house.reward.dropped
@@ -76,7 +77,9 @@ def _scored(house: House, starts: Sequence[Start], progress: Progress, clock: Cl
         if progress.step >= 0:
             rollouts = house.recall.recall(rollouts, progress)  # whole-answer replay; none: unchanged
     with clock.phase("score"):
-        return house.reward.score(rollouts)
+        scored = house.reward.score(rollouts)
+    refuse_nonfinite(scored, house.ranks, progress.step, (first_start + first) * per_start)
+    return scored
 
 
 def _terms(house: House, learned: Estimated) -> tuple[list[tuple[Estimated, float]], Metrics]:

@@ -9,8 +9,30 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from rrl.ranks import Ranks
 from rrl.records import Attempt
-from rrl.types import Estimated, Lesson, Sequences, Start, Tokens, sampled, sequences_of
+from rrl.types import Estimated, Lesson, Scored, Sequences, Start, Tokens, sampled, sequences_of
+
+
+class NonFiniteReward(FloatingPointError):
+    """A reward is NaN or infinite; nothing has been learned from it, nor kept."""
+
+
+def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) -> None:
+    """Raise NonFiniteReward on every rank if any reward of any rank is not finite.
+
+    first_row: number of this rank's first row in the step.
+    """
+    sequences = scored.sequences
+    rows = sequences.row_of[~scored.reward.isfinite()].unique().tolist()
+    bad = ranks.gather([(first_row + row, sequences.start_of(row).problem.id) for row in rows])
+    if bad:
+        shown = ", ".join(f"row {row} of problem {name!r}" for row, name in bad[:8])
+        more = ", ..." if len(bad) > 8 else ""
+        raise NonFiniteReward(
+            f"the reward is not finite at step {step}: {shown}{more}; the reward model or task that `reward` names "
+            "gave NaN or an infinity"
+        )
 
 
 def attempts_of(estimated: Estimated) -> list[Attempt]:

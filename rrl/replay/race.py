@@ -21,7 +21,7 @@ def arrival_times(uniform: np.ndarray, weight: np.ndarray) -> np.ndarray:
         [P, laps], ascending in each row.
     """
     laps = np.cumsum(-np.log1p(-uniform), axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(weight[:, None] > 0, laps / weight[:, None], np.inf)
 
 

@@ -13,11 +13,15 @@ from rrl.types import Tokens
 
 def own_places(response: Tokens) -> list[int]:
     """Places of the sampled tokens. (7, -4, 5) -> [0, 2]."""
+    if min(response, default=0) >= 0:
+        return list(range(len(response)))
     return [place for place, token in enumerate(response) if token >= 0]
 
 
 def own_before(response: Tokens) -> list[int]:
     """[T + 1] sampled tokens before each place. (7, -4, 5) -> [0, 1, 1, 2]."""
+    if min(response, default=0) >= 0:
+        return list(range(len(response) + 1))
     counts = [0]
     for token in response:
         counts.append(counts[-1] + (token >= 0))

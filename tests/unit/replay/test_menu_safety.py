@@ -13,7 +13,7 @@ from rrl.metrics import check_names
 from rrl.protocols import Outcome, Verdict
 from rrl.replay.filter.gold_answer import says
 from rrl.replay.judge import judge, refusal_metrics
-from rrl.types import Problem, Tokens, given
+from rrl.types import Problem, Start, Tokens, given
 from tests.contract.options import random_classifier
 from tests.unit.replay.builders import a_prefix, a_problem, a_replay, an_attempt, fill, option, progress_at
 
@@ -128,8 +128,6 @@ def test_a_classifier_scores_harm_by_the_log_odds_of_its_label(tmp_path: Path) -
     }
     one = make({"_target_": "rrl.value.classifier.Classifier"} | scorer, "scorer", task=Speech())
     states = [a_prefix(P, (5, 6, 7)), a_prefix(P, (9, 8))]
-    from rrl.types import Start
-
     alone = [float(one([Start(problem=a_problem(), prefix=())])[0])]
     logits = []
     for prefix in states:

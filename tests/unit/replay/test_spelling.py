@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,8 +51,6 @@ def test_a_problem_that_is_asked_in_other_words_is_no_longer_the_one_that_was_st
     fill(replay, [a_problem()], [(3, 9)])
     loaded.load_state_dict(replay.state_dict())
     loaded.observe([an_attempt(a_problem(), (4, 5))], progress_at(0))          # the same words, another object
-    from dataclasses import replace
-
     asked = replace(a_problem(), prompt=(7, 1, 2))
     with pytest.raises(ValueError, match="problem 'p' has another prompt than its stored prefixes continue"):
         loaded.observe([an_attempt(asked, (4, 5))], progress_at(1))
