@@ -23,8 +23,8 @@ def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) ->
 
     first_row: number of this rank's first row in the step.
     """
-    sequences = scored.sequences
-    rows = sequences.row_of[~scored.reward.isfinite()].unique().tolist()
+    sequences = scored.rollouts.sequences
+    rows = torch.unique(sequences.row_of[~scored.reward.isfinite()]).tolist()
     bad = ranks.gather([(first_row + row, sequences.start_of(row).problem.id) for row in rows])
     if bad:
         shown = ", ".join(f"row {row} of problem {name!r}" for row, name in bad[:8])
