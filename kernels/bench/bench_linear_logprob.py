@@ -40,15 +40,18 @@ def case(mode: str, tokens: int, width: int, vocab: int, kind: str, dtype: torch
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The head of a 135M model on a CPU, of a 1.5B and a 7B model on a GPU."""
-    bench, out = start(__doc__ or "", arguments)
+    bench = start(__doc__ or "", arguments)
     gpu = bench.device.type == "cuda"
     sizes = [(16384, 2048, 151936), (16384, 4096, 131072)] if gpu else [(512, 576, 49152)]
     dtype, checked = (torch.bfloat16, 512) if gpu else (torch.float32, 64)
     for size in sizes:
         for mode in MODES:
-            bench.run(case(mode, *size, "peaked", dtype, checked), scoring_providers(mode))
-    bench.run(case("full", 512, 256, 16384, "random", dtype, 64), scoring_providers("full"))
-    bench.write(out)
+            known = scoring_providers(mode)
+            if not gpu:  # 9 s a call there: torch's own is measured at the small size below
+                known = [p for p in known if p.name != "torch linear_cross_entropy"]
+            bench.run(case(mode, *size, "peaked", dtype, checked), known)
+    for mode in MODES[1:]:
+        bench.run(case(mode, 512, 256, 16384, "random", dtype, 64), scoring_providers(mode))
 
 
 if __name__ == "__main__":

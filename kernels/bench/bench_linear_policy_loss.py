@@ -103,7 +103,7 @@ def providers(bench: Bench) -> list[Provider]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The head of a 135M model on a CPU, of a 1.5B and a 7B model on a GPU; all tokens teach, or half of them."""
-    bench, out = start(__doc__ or "", arguments)
+    bench = start(__doc__ or "", arguments)
     gpu = bench.device.type == "cuda"
     sizes = [(16384, 2048, 151936), (16384, 4096, 131072)] if gpu else [(1024, 576, 49152)]
     dtype, checked = (torch.bfloat16, 512) if gpu else (torch.float32, 64)
@@ -112,7 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench.run(case(512, 256, 16384, "random", dtype, 0.0, 64), providers(bench))
     half = (16384, 2048, 151936) if gpu else (512, 256, 16384)
     bench.run(case(*half, "peaked", dtype, 0.5, checked), providers(bench))
-    bench.write(out)
 
 
 if __name__ == "__main__":

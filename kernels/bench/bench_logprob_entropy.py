@@ -136,14 +136,13 @@ def providers(op: str, mode: str) -> list[Provider]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """A vocabulary of 49152 on a CPU, of 151936 in bfloat16 on a GPU."""
-    bench, out = start(__doc__ or "", arguments)
+    bench = start(__doc__ or "", arguments)
     gpu = bench.device.type == "cuda"
     size, dtype, checked = ((8192, 151936), torch.bfloat16, 512) if gpu else ((512, 49152), torch.float32, 64)
     for kind in ("random", "peaked"):
         for mode in ("forward", "full"):
             bench.run(case("logprob_entropy", mode, *size, kind, dtype, checked), providers("logprob_entropy", mode))
     bench.run(case("logits_policy_loss", "full", *size, "peaked", dtype, checked), providers("logits_policy_loss", ""))
-    bench.write(out)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def case(name: str, lengths: Tensor) -> Case:
     def truth(s: Sample) -> Outputs:
         columns, offsets, final = two_rows(s)
         lam = torch.full((2,), LAM, dtype=torch.float64)
-        return {"advantage": reference.gae(columns["reward"], columns["value"], offsets, final, GAMMA, lam)}
+        advantage = reference.gae(columns["reward"], columns["value"], offsets, final, GAMMA, lam)
+        return {"advantage": advantage, "target": advantage + columns["value"]}
 
     total = int(lengths.sum())
     return Case(
@@ -35,10 +36,10 @@ def case(name: str, lengths: Tensor) -> Case:
 def ours(s: Sample) -> Outputs:
     """Packed rows, whatever their lengths."""
     reward, value = s["packed"]["reward"], s["packed"]["value"]
-    advantage, _ = segments.segment_gae(
+    advantage, target = segments.segment_gae(
         reward, value, s["offsets"], gamma=GAMMA, lam=LAM, bootstrap_value=s["final"]
     )
-    return {"advantage": advantage[: s["few"]]}
+    return {"advantage": advantage[: s["few"]], "target": target[: s["few"]]}
 
 
 def looped(s: Sample) -> Outputs:
@@ -48,8 +49,8 @@ def looped(s: Sample) -> Outputs:
     for u in range(value.shape[1] - 1, -1, -1):
         carry = reward[:, u] + GAMMA * after - value[:, u] + GAMMA * LAM * carry
         advantage[:, u], after = carry, value[:, u]
-    targets = advantage + value
-    return {"advantage": first_two(s, advantage + 0.0 * targets[:1, :1])}
+    target = advantage + value
+    return {"advantage": first_two(s, advantage), "target": first_two(s, target)}
 
 
 def torchrl(s: Sample) -> Outputs:
@@ -58,8 +59,8 @@ def torchrl(s: Sample) -> Outputs:
 
     columns = (s["grid"]["value"][..., None], following(s)[..., None], s["grid"]["reward"][..., None])
     no_end = torch.zeros_like(s["end"])
-    advantage, _ = vec_generalized_advantage_estimate(GAMMA, LAM, *columns, s["end"], no_end)
-    return {"advantage": first_two(s, advantage[..., 0])}
+    advantage, target = vec_generalized_advantage_estimate(GAMMA, LAM, *columns, s["end"], no_end)
+    return {"advantage": first_two(s, advantage[..., 0]), "target": first_two(s, target[..., 0])}
 
 
 PROVIDERS = [
@@ -70,10 +71,9 @@ PROVIDERS = [
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Equal, ragged and short rows."""
-    bench, out = start(__doc__ or "", arguments)
+    bench = start(__doc__ or "", arguments)
     for name, lengths in shapes(bench.device).items():
         bench.run(case(name, lengths), PROVIDERS)
-    bench.write(out)
 
 
 if __name__ == "__main__":

@@ -83,10 +83,9 @@ PROVIDERS = [
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Equal, ragged and short rows."""
-    bench, out = start(__doc__ or "", arguments)
+    bench = start(__doc__ or "", arguments)
     for name, lengths in shapes(bench.device).items():
         bench.run(case(name, lengths), PROVIDERS)
-    bench.write(out)
 
 
 if __name__ == "__main__":

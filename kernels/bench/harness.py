@@ -76,11 +76,12 @@ class Case:
 
 @dataclass(kw_only=True)
 class Bench:
-    """The machine, its ceilings (measured when made) and the rows so far."""
+    """The machine, its ceilings (measured when made) and the rows so far; ``out``: CSV that grows with each case."""
 
     device: torch.device
     rounds: int
     warm_up: int
+    out: Path
     seed: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -122,12 +123,12 @@ class Bench:
         for row in rows.values():
             print(shown(row), flush=True)
         self.rows += rows.values()
+        self._write()  # now, so that a later case that dies or takes too long costs nothing but itself
         return list(rows.values())
 
-    def write(self, out: Path) -> None:
-        """All rows so far as CSV."""
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="") as file:
+    def _write(self) -> None:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with self.out.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -201,8 +202,8 @@ def shown(row: dict[str, Any]) -> str:
     )
 
 
-def start(description: str, arguments: Sequence[str] | None = None) -> tuple[Bench, Path]:
-    """(bench, CSV to write) from --out, --device and --rounds, the same for every benchmark."""
+def start(description: str, arguments: Sequence[str] | None = None) -> Bench:
+    """From --out, --device and --rounds, the same for every benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -210,8 +211,8 @@ def start(description: str, arguments: Sequence[str] | None = None) -> tuple[Ben
     given = parser.parse_args(arguments)
     device = torch.device(given.device)
     print(f"{' '.join(sys.argv)}: {machine(device)}", flush=True)
-    cuda = device.type == "cuda"
-    return Bench(device=device, rounds=given.rounds or (20 if cuda else 5), warm_up=3 if cuda else 1), given.out
+    rounds, warm_up = (20, 3) if device.type == "cuda" else (5, 1)
+    return Bench(device=device, rounds=given.rounds or rounds, warm_up=warm_up, out=given.out)
 
 
 def _head(row: dict[str, Any]) -> str:

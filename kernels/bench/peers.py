@@ -42,7 +42,8 @@ def trl(hidden: Tensor, weight: Tensor, targets: Tensor, with_entropy: bool) -> 
     from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
     wanted = ("entropy",) if with_entropy else ()
-    out = ChunkedLogProbFunction.apply(hidden, weight, None, targets, 1.0, 32768, None, 1.0, wanted)
+    call: Any = ChunkedLogProbFunction.apply
+    out = call(hidden, weight, None, targets, 1.0, 32768, None, 1.0, wanted)
     return out[0], out[1] if with_entropy else None
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the CSV files, from nothing else: time and peak memory of every provider.
+"""Pictures of the CSV files, from nothing else: time as a share of naive torch's, and peak memory, by provider.
 
     python kernels/bench/plot.py kernels/bench/results/cpu_*.csv --out kernels/bench/results/cpu.png
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, str]
+QUANTILES = (20, 50, 80)
 
 
 def cases_of(files: Sequence[Path]) -> dict[str, list[Row]]:
@@ -20,14 +21,24 @@ def cases_of(files: Sequence[Path]) -> dict[str, list[Row]]:
     for file in files:
         with file.open(newline="") as lines:
             for row in csv.DictReader(lines):
-                cases.setdefault(f"{row['op']}, {row['mode']}\n{row['size']}, {row['inputs']}", []).append(row)
+                cases.setdefault(f"{row['op']}, {row['mode']}, {row['size']}, {row['inputs']}", []).append(row)
     if not cases:
         raise ValueError(f"no rows in {[str(f) for f in files]}; expected CSV files that a bench has written")
     return cases
 
 
+def ratios(rows: list[Row]) -> tuple[str, list[float], list[float], list[float]]:
+    """(whose median is 1, medians, distances to the 20 and to the 80 % quantile): naive torch's, else the first."""
+    base = next((row for row in rows if row["provider"].startswith("naive torch")), rows[0])
+    one = float(base["device_ms_p50"])
+    low, middle, high = ([float(row[f"device_ms_p{q}"]) / one for row in rows] for q in QUANTILES)
+    below = [m - x for m, x in zip(middle, low, strict=True)]
+    above = [x - m for m, x in zip(middle, high, strict=True)]
+    return base["provider"], middle, below, above
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """One line a case; left the median time with its 20 and 80 % quantiles, right the peak memory."""
+    """One line a case; left the ratio of median times (1 = naive torch), right the peak memory."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -39,33 +50,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     cases = cases_of(given.files)
     names = list(dict.fromkeys(row["provider"] for rows in cases.values() for row in rows))
-    colours = {name: plt.get_cmap("tab20")(i % 20) for i, name in enumerate(names)}
+    colours = {name: "tab:red" if name.startswith("rrl_kernels") else "tab:gray" for name in names}
+    bars = [len(rows) for rows in cases.values()]
     figure, axes = plt.subplots(
-        len(cases), 2, figsize=(13, 1.1 + 1.5 * len(cases)), squeeze=False, constrained_layout=True
+        len(cases), 2, figsize=(12, 1.0 + 0.75 * len(cases) + 0.17 * sum(bars)), squeeze=False,
+        constrained_layout=True, height_ratios=[num + 1.5 for num in bars],
     )
     for (title, rows), (times, memory) in zip(cases.items(), axes, strict=True):
-        _bars(times, rows, "device_ms_p50", colours)
-        _bars(memory, rows, "peak_mib", colours)
-        times.set_title(title, fontsize=8, loc="left")
-        times.axvline(float(rows[0]["floor_ms"]), color="black", linewidth=0.8, linestyle=":")
-    axes[-1][0].set_xlabel("ms (median of interleaved rounds; dotted: physical floor)")
-    axes[-1][1].set_xlabel("peak MiB above the inputs")
+        base, middle, below, above = ratios(rows)
+        _bars(times, rows, middle, [f"{float(row['device_ms_p50']):.4g} ms" for row in rows], colours)
+        times.errorbar(middle, range(len(rows)), xerr=[below, above], fmt="none", ecolor="black", elinewidth=0.8)
+        times.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
+        times.set_title(f"{title}   time / time of {base}", fontsize=8, loc="left")
+        mebibytes = [float(row["peak_mib"]) for row in rows]
+        _bars(memory, rows, mebibytes, [f"{value:g} MiB" for value in mebibytes], colours)
+        memory.set_title("peak memory above the inputs", fontsize=8, loc="left")
     first = next(iter(cases.values()))[0]
-    figure.suptitle(f"{first['device']}, torch {first['torch']}, commit {first['commit']}, {first['date']}", fontsize=9)
-    figure.savefig(given.out, dpi=110)
+    figure.suptitle(f"{first['device']}, torch {first['torch']}, {first['date']}; lower is better", fontsize=9)
+    figure.savefig(given.out, dpi=100)
     print(given.out)
 
 
-def _bars(axis: Any, rows: list[Row], column: str, colours: dict[str, Any]) -> None:
-    values = [float(row[column] or "nan") for row in rows]
+def _bars(axis: Any, rows: list[Row], values: list[float], labels: list[str], colours: dict[str, str]) -> None:
     axis.barh(range(len(rows)), values, color=[colours[row["provider"]] for row in rows])
-    axis.set_yticks(range(len(rows)), [row["provider"] for row in rows], fontsize=6)
+    names = [f"{row['provider']}   {label}" for row, label in zip(rows, labels, strict=True)]
+    axis.set_yticks(range(len(rows)), names, fontsize=6)
     axis.invert_yaxis()
+    axis.set_xlim(left=0.0)
     axis.tick_params(axis="x", labelsize=6)
-    if column == "device_ms_p50":
-        low = [v - float(row["device_ms_p20"]) for v, row in zip(values, rows, strict=True)]
-        high = [float(row["device_ms_p80"]) - v for v, row in zip(values, rows, strict=True)]
-        axis.errorbar(values, range(len(rows)), xerr=[low, high], fmt="none", ecolor="black", elinewidth=0.8)
 
 
 if __name__ == "__main__":

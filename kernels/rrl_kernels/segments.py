@@ -125,7 +125,7 @@ def group_advantage(
         raise ValueError(f"kind is {kind!r}; expected one of: {', '.join(group_ops.KINDS)}")
     _check_groups("reward", reward, "group_id", group_id, num_groups)
     advantage, mean, std, equal = group_ops.group_advantage(reward, group_id, num_groups, kind, float(eps))
-    return GroupAdvantage(advantage=advantage, mean=mean, std=std, zero=equal[group_id])
+    return GroupAdvantage(advantage=advantage, mean=mean, std=std, zero=equal.index_select(0, group_id))
 
 
 def whiten(x: Tensor, segment: Tensor, num_segments: int, *, eps: float = 1e-8) -> Tensor:
@@ -142,8 +142,9 @@ def _check_groups(name: str, x: Tensor, group_name: str, group: Tensor, num_grou
     checks.typed(group_name, group, torch.int64)
     checks.together(**{name: x, group_name: group})
     checks.finite(name, x)
-    inside = ((group >= 0) & (group < num_groups)).all()
-    checks.holds(inside, f"{group_name} holds a number outside [0, {num_groups})")
+    if len(group):
+        low, high = torch.aminmax(group)
+        checks.holds((low >= 0) & (high < num_groups), f"{group_name} holds a number outside [0, {num_groups})")
 
 
 def _check_rows(

@@ -69,12 +69,13 @@ def head_chunk(device: str, vocab_size: int, logit_bytes: int) -> int:
 
     GPU: with c rows the float32 dW costs 355 / c of the three products (it is read and written once a chunk), 9 % at
     4096 and 35 % at 1024; 4096 rows of 151,936 float32 logits are 2.5 GB. At most 4 GiB of logits in all.
-    CPU: 32 MiB of logits, about the last-level cache; at least 16 rows, so that products stay products of matrices.
+    CPU: 48 MiB of logits (measured: 32 MiB cost 5 % more time, 64 MiB saved none); at least 16 rows, so that products
+    stay products of matrices.
     """
     row_bytes = max(1, vocab_size * logit_bytes)
     if device == "cuda":
         return max(128, min(4096, (4 << 30) // row_bytes))
-    return max(16, (32 << 20) // row_bytes)
+    return max(16, (48 << 20) // row_bytes)
 
 
 def nearest(table: Table[Config], major: int, itemsize: int, size: int) -> Config:

@@ -1,6 +1,6 @@
-"""Group statistics in plain torch, in float64 inside: sums by ``index_add``, variance in a second pass.
+"""Group statistics in plain torch, in float64 inside: sums by ``bincount``, variance in a second pass.
 
-E[x^2] - E[x]^2 would cancel when the mean is large. On a CPU ``index_add`` adds in index order, so results repeat
+E[x^2] - E[x]^2 would cancel when the mean is large. On a CPU ``bincount`` adds in index order, so results repeat
 bit for bit; on a GPU it would not, and the Triton kernels take its place.
 """
 
@@ -13,10 +13,9 @@ from torch import Tensor
 def moments(x: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
     """(count, mean, sum of squared deviations) of each group [G], float64; mean 0 of an empty one."""
     wide = x.double()
-    blank = wide.new_zeros(num_groups)
-    count = blank.index_add(0, group, torch.ones_like(wide))
-    mean = blank.index_add(0, group, wide) / count.clamp(min=1.0)
-    return count, mean, blank.index_add(0, group, (wide - mean[group]).square())
+    count = torch.bincount(group, minlength=num_groups).double()
+    mean = torch.bincount(group, wide, num_groups) / count.clamp(min=1.0)
+    return count, mean, torch.bincount(group, (wide - mean.index_select(0, group)).square_(), num_groups)
 
 
 def group_advantage(
@@ -26,14 +25,13 @@ def group_advantage(
     count, mean, squares = moments(reward, group, num_groups)
     std = (squares / (count - 1.0).clamp(min=1.0)).sqrt()
     # Equal by comparison: a rounded mean may leave a deviation of 1e-17 that dividing by std would blow up to 1.
-    blank = reward.new_zeros(num_groups)
-    low, high = (blank.scatter_reduce(0, group, reward, how, include_self=False) for how in ("amin", "amax"))
-    equal = low == high
-    centred = torch.where(equal[group], 0.0, reward.double() - mean[group])
+    any_one = reward.new_zeros(num_groups).scatter(0, group, reward)  # whichever row of a group is written last
+    equal = torch.bincount(group, (reward != any_one.index_select(0, group)).double(), num_groups) == 0.0
+    centred = torch.where(equal.index_select(0, group), 0.0, reward.double() - mean.index_select(0, group))
     if kind == "grpo":
-        return centred / (std[group] + eps), mean, std, equal
+        return centred / (std.index_select(0, group) + eps), mean, std, equal
     if kind == "rloo":  # R - (n mean - R) / (n - 1) = (R - mean) n / (n - 1)
-        return centred * (count / (count - 1.0).clamp(min=1.0))[group], mean, std, equal
+        return centred * (count / (count - 1.0).clamp(min=1.0)).index_select(0, group), mean, std, equal
     return centred, mean, std, equal
 
 
@@ -41,4 +39,4 @@ def whiten(x: Tensor, segment: Tensor, num_segments: int, eps: float) -> Tensor:
     """Whitened numbers, float64."""
     count, mean, squares = moments(x, segment, num_segments)
     std = (squares / count.clamp(min=1.0)).sqrt()
-    return (x.double() - mean[segment]) / (std[segment] + eps)
+    return (x.double() - mean.index_select(0, segment)) / (std.index_select(0, segment) + eps)
