@@ -78,7 +78,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_a_second_one_stops_at_once(tmp_path: P
     assert json.loads((tmp_path / "run" / "done.json").read_text())["status"] == "interrupted"
 
 
-def test_a_reward_that_is_not_a_number_stops_the_run_and_names_step_row_and_last_good_checkpoint(tmp_path: Path) -> None:
+def test_a_reward_that_is_no_number_stops_the_run_and_names_step_row_and_last_good_checkpoint(tmp_path: Path) -> None:
     poisoned = [
         "reward._target_=tests.e2e.poison.PoisonedReward",
         "+reward.base._target_=rrl.reward.task.TaskReward",
@@ -91,7 +91,8 @@ def test_a_reward_that_is_not_a_number_stops_the_run_and_names_step_row_and_last
     assert "the reward is not finite at step 6: row 3 of problem '" in line
     assert "the last good checkpoint is " in line and line.endswith("run/checkpoints/step_000004")
     done = json.loads((tmp_path / "run" / "done.json").read_text())
-    assert done["status"] == "failed" and f"rrl-train: {done['error']}" == line and "NonFiniteReward" in done["traceback"]
+    assert done["status"] == "failed" and f"rrl-train: {done['error']}" == line
+    assert "NonFiniteReward" in done["traceback"]
     assert records(tmp_path / "run")[-1]["progress/step"] == 6  # six updates were made, the seventh was not
 
 
