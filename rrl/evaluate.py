@@ -15,7 +15,7 @@ import numpy as np
 
 from rrl import rng
 from rrl.exploration import pass_at_k
-from rrl.protocols import Policy, Task, ValueEstimator
+from rrl.protocols import Policy, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress
 from rrl.types import Metrics, Problem, Sequences, Start, Tokens, sequences_of
@@ -151,7 +151,10 @@ class Sampled:
         first, last = self._ranks.bounds(len(starts))
         mine = starts[first:last]
         said = _responses(self._policy, mine, step, stream, greedy=greedy, samples=samples, first_row=first * samples)
-        solved = [self._task.score(mine[i // samples].problem, response).solved for i, response in enumerate(said)]
+        responses = [(mine[i // samples].problem, response) for i, response in enumerate(said)]
+        if isinstance(self._task, ScoresAhead):
+            self._task.ahead(responses)
+        solved = [self._task.score(problem, response).solved for problem, response in responses]
         counts: np.ndarray = np.array(self._ranks.gather(solved), dtype=int).reshape(len(starts), samples).sum(axis=1)
         return counts
 

@@ -19,6 +19,8 @@ def sampled_by(name: str) -> list[str]:
     return [f"task.data.train=[{SAMPLES}/{name}_train.jsonl]", f"task.data.heldout=[{SAMPLES}/{name}_heldout.jsonl]"]
 
 
+LONGER = ["task.max_response=256", "policy.backbone.max_positions=640"]
+
 # What each text task cannot do without where there is no hub.
 TEXT_TASKS = {
     "gsm8k": sampled_by("gsm8k"),
@@ -28,6 +30,13 @@ TEXT_TASKS = {
     "dapo_math": [f"task.data.train=[{SAMPLES}/dapo_train.jsonl]", "task.num_heldout=5", "task.data.solution=solution"],
     "jsonl": [],
     "reasoning_gym": ["task.num_train=24", "task.num_heldout=8"],
+    # Programs are longer than answers.
+    "code": [*sampled_by("code"), *LONGER],
+    "mbpp": [*sampled_by("mbpp"), *LONGER],
+    "humaneval": [
+        f"task.data.train=[{SAMPLES}/mbpp_train.jsonl]", f"task.data.heldout=[{SAMPLES}/humaneval_heldout.jsonl]",
+        *LONGER,
+    ],
 }
 
 CHAT = (

@@ -62,6 +62,15 @@ class Environment(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresAhead(Protocol):
+    """What a task is besides, when many responses are scored sooner together than one by one.
+
+    Law: ``ahead`` changes no score, only how soon ``score`` has it."""
+
+    def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None: ...
+
+
 class TextCodec(Protocol):
     """Text to token ids and back. Law: equal fingerprints give equal ids for every text."""
 

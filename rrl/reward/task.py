@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from rrl.protocols import Outcome, Task
+from rrl.protocols import Outcome, ScoresAhead, Task
 from rrl.types import Rollouts, Scored
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,10 @@ class TaskReward:
     def _outcomes(self, rollouts: Rollouts) -> list[Outcome | None]:
         sequences = rollouts.sequences
         outcomes: list[Outcome | None] = []
-        tokens = sequences.all_tokens()
-        for i, s in enumerate(sequences.start_index.tolist()):
-            start = sequences.starts[s]
+        tokens, starts = sequences.all_tokens(), [sequences.starts[s] for s in sequences.start_index.tolist()]
+        if isinstance(self._task, ScoresAhead):
+            self._task.ahead([(start.problem, start.prefix + tokens[i]) for i, start in enumerate(starts)])
+        for i, start in enumerate(starts):
             response = start.prefix + tokens[i]
             try:
                 outcome = self._task.score(start.problem, response)

@@ -84,6 +84,10 @@ class TextTask:
         """Held-out problems, in the order of their source."""
         return list(self._heldout)
 
+    def row(self, problem: Problem) -> Row:
+        """What ``problem`` was made of."""
+        return self._rows[problem.id]
+
     def score(self, problem: Problem, response: Tokens) -> Outcome:
         """The grader's verdict on a response that ended by itself; the lowest score for one that was cut."""
         if not response or response[-1] not in problem.stop:

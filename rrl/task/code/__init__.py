@@ -1,0 +1,1 @@
+"""Problems that are answered with a program, and judged by running it."""

@@ -1,0 +1,69 @@
+"""The program in a response, and where its statements end."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+_BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(?P<code>.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def code_span(response: str) -> tuple[int, int]:
+    """Where the program stands: inside the last fence (```) that holds anything, closed or not; without a fence, all.
+
+    Example: "so\\n```python\\nx = 1\\n```" -> (13, 19).
+    """
+    held = [match.span("code") for match in _BLOCK.finditer(response) if match["code"].strip()]
+    if held:
+        return held[-1]
+    return (0, 0) if "```" in response else (0, len(response))
+
+
+def code_of(response: str) -> str:
+    """The program alone."""
+    first, last = code_span(response)
+    return response[first:last]
+
+
+def fenced(code: str) -> str:
+    """A response that is ``code`` alone."""
+    return f"```python\n{code.strip(chr(10))}\n```"
+
+
+def statement_ends(code: str) -> list[int]:
+    """Characters behind each line that ends a statement, as Python itself reads it; up to where it is no Python.
+
+    Example: "x = (1,\\n2)\\ny = 3\\n" -> [12, 18].
+    """
+    starts = [0]
+    for line in io.StringIO(code, newline="\n"):
+        starts.append(starts[-1] + len(line))
+    ends: list[int] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(code, newline="\n").readline):
+            if token.type == tokenize.NEWLINE and token.end[0] < len(starts):
+                ends.append(starts[token.end[0]])
+    except (tokenize.TokenError, SyntaxError):  # the response stops in the middle of a statement, or is no Python
+        pass
+    return ends
+
+
+def statement_boundaries(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], apart: int) -> list[int]:
+    """Boundaries t, ascending: tokens[:t] ends with a statement of the program, with or without its line break.
+
+    Args:
+      apart: least tokens before the first boundary and between two, >= 1.
+    """
+    text = decode(tokens)
+    first, last = code_span(text)
+    found: list[int] = []
+    for place in (first, *(first + end for end in statement_ends(text[first:last]))):
+        t = bisect_right(range(len(tokens) + 1), place, key=lambda t: len(decode(tokens[:t]))) - 1
+        if not 0 < t < len(tokens) or text[len(decode(tokens[:t])) : place].strip():
+            continue  # a token that straddles the boundary and holds part of the statement before
+        if t - (found[-1] if found else 0) >= apart:
+            found.append(t)
+    return found
