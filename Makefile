@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-slow gpu golden bench report-demo
+.PHONY: help setup check test test-slow gpu golden bench bench-kernels report-demo
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup:  ## virtual environment in .venv with everything that development needs
 	python3 -m venv .venv
@@ -31,6 +31,13 @@ golden:  ## re-record the golden numbers; owes a Numbers line in CHANGELOG.md
 bench:  ## seconds by phase, and sequences/s beside TRL (extra `bench`), into docs/results
 	$(BIN)/python -m tests.bench.phases --out docs/results/phases.csv
 	$(BIN)/python -m tests.bench.trl_grpo --out docs/results/trl_throughput.csv
+
+OPS = group_advantage linear_logprob linear_policy_loss logprob_entropy segment_gae segment_vtrace
+RESULTS = kernels/bench/results
+bench-kernels:  ## every kernel on a CPU beside its peers (extra `bench`): CSV, table, picture
+	for op in $(OPS); do $(BIN)/python kernels/bench/bench_$$op.py --device cpu --out $(RESULTS)/cpu_$$op.csv || exit 1; done
+	$(BIN)/python kernels/bench/table.py $(OPS:%=$(RESULTS)/cpu_%.csv) --out $(RESULTS)/cpu.md
+	$(BIN)/python kernels/bench/plot.py $(OPS:%=$(RESULTS)/cpu_%.csv) --out $(RESULTS)/cpu.png
 
 report-demo:  ## default training, then its report page
 	$(BIN)/rrl-train -m experiment=ppo,rrl hydra.sweep.dir=multirun/demo

@@ -64,6 +64,16 @@ def cce(hidden: Tensor, weight: Tensor, targets: Tensor, with_entropy: bool) -> 
     return -linear_cross_entropy(hidden, weight, targets, reduction="none", **how), None
 
 
+def verl(hidden: Tensor, weight: Tensor, targets: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
+    """verl's Triton kernels over tiles of the vocabulary; on a GPU only, where its package (and ray) is installed."""
+    from verl.utils.kernel.linear_cross_entropy import linear_cross_entropy
+
+    if not hidden.is_cuda:
+        raise NotImplementedError("verl's kernels run on a GPU only")
+    logprob, entropy = linear_cross_entropy(hidden, weight, targets, 1.0, "none")
+    return logprob, entropy if with_entropy else None
+
+
 def torch_own(hidden: Tensor, weight: Tensor, targets: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
     """torch's own chunked linear_cross_entropy (2.13 and later); no entropy."""
     if not hasattr(torch.nn, "LinearCrossEntropyOptions"):
@@ -81,7 +91,7 @@ def compiled(scorer: Callable[..., Any]) -> Callable[..., Any]:
 
 SCORERS: dict[str, tuple[Scorer, str]] = {
     "rrl_kernels": (ours, ""), "naive torch": (naive, ""), "torch.compile(naive)": (compiled(naive), ""),
-    "trl": (trl, "trl"), "liger": (liger, "liger_kernel"),
+    "trl": (trl, "trl"), "liger": (liger, "liger_kernel"), "verl": (verl, "verl"),
 }  # fmt: skip
 WITHOUT_ENTROPY: dict[str, tuple[Scorer, str]] = SCORERS | {
     "cut-cross-entropy": (cce, "cut-cross-entropy"), "torch linear_cross_entropy": (torch_own, ""),

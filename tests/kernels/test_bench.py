@@ -40,6 +40,21 @@ def test_a_picture_is_drawn_from_the_committed_files_alone(tmp_path: Path) -> No
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_the_table_is_written_from_the_files_alone_with_ratios_to_naive_torch(tmp_path: Path) -> None:
+    columns = "op,mode,size,inputs,provider,provider_version,device_ms_p20,device_ms_p50,device_ms_p80,floor_pct,"
+    columns += "peak_mib,max_abs_err,device,torch,triton,python,commit,date\n"
+    rest = "1,2.5,1e-6,a CPU,2.13,3.7,3.11,abc,2026-01-01\n"
+    rows = f"op,full,4,random,ours,,1,2,3,{rest}op,full,4,random,naive torch,,7,8,9,{rest}"
+    (tmp_path / "x.csv").write_text(columns + rows)
+    done = run("table.py", str(tmp_path / "x.csv"), "--out", str(tmp_path / "x.md"))
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "x.md").read_text().splitlines()
+    assert lines[-2:] == [
+        "| `op, full, 4, random` | ours | 2 (1 to 3) | 0.25 | 1 | 2.5 | 1e-6 |",
+        "|  | naive torch | 8 (7 to 9) | 1.00 | 1 | 2.5 | 1e-6 |",
+    ]
+
+
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("op,mode\n")
     done = run("plot.py", str(tmp_path / "empty.csv"), "--out", str(tmp_path / "x.png"))

@@ -125,6 +125,19 @@ def test_vtrace_equals_the_loop_of_the_paper(monkeypatch):
     torch.testing.assert_close(ours.advantage, truth.advantage, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("chosen", ["torch", "reference"])
+@pytest.mark.parametrize("num_rows", [0, 1, 3])
+def test_rows_without_actions_have_no_numbers_and_no_sample_size(monkeypatch, chosen, num_rows):
+    monkeypatch.setattr(dispatch, "_chosen", chosen)
+    none, final = torch.zeros(0), torch.ones(num_rows)
+    offsets = torch.zeros(num_rows + 1, dtype=torch.int64)
+    common = {"gamma": 0.9, "lam": 0.9, "bootstrap_value": final}
+    assert [len(x) for x in segments.segment_gae(none, none, offsets, **common)] == [0, 0]
+    got = segments.segment_vtrace(none, none, none, none, offsets, rho_bar=1.0, c_bar=1.0, **common)
+    assert [len(got.value_target), len(got.advantage), len(got.rho)] == [0, 0, 0]
+    assert got.ess.tolist() == [0.0] * num_rows
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

@@ -23,7 +23,7 @@ def deltas(reward: Tensor, value: Tensor, offsets: Tensor, final: Tensor, gamma:
 
 def shifted(x: Tensor, offsets: Tensor, final: Tensor) -> Tensor:
     """x_{u+1}, and ``final`` after each row's last action."""
-    later = torch.cat([x[1:], x.new_zeros(1)])
+    later = torch.cat([x[1:], x.new_zeros(len(x[:1]))])
     filled = offsets[1:] > offsets[:-1]
     later[(offsets[1:] - 1)[filled]] = final[filled]
     return later

@@ -6,6 +6,7 @@ Run by tests/kernels/test_interpreted.py in a process of its own: TRITON_INTERPR
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 
 assert os.environ["TRITON_INTERPRET"] == "1"
@@ -52,6 +53,37 @@ def rows() -> int:
         close(grads[0][2], grads[1][2], 2e-3 if dtype == torch.float32 else 2e-2, f"gradient {what}")
         count += 1
     return count
+
+
+def far_rows() -> int:
+    """Rows whose first element lies beyond 2^31: a row number times a stride must not wrap at 32 bits."""
+    vocab, stride = 37, (1 << 30) + 7  # of a table of 3 rows; 4 GiB of addresses, of which three pages are ever touched
+    memory = torch.frombuffer(mmap.mmap(-1, 2 * (2 * stride + vocab)), dtype=torch.float16)
+    far = memory.as_strided((3, vocab), (stride, 1))
+    near = (randn(3, vocab) * 4).half()
+    far.copy_(near)
+    targets, upstream = torch.tensor([3, 0, 36]), randn(3)
+    results = []
+    for logits in (far, near):
+        spent = logits.requires_grad_() * 1 if logits is near else _Kept.apply(logits.requires_grad_())
+        logprob, entropy = api.logprob_entropy(spent, targets, inplace_backward=logits is far)
+        gradient = torch.autograd.grad((logprob * upstream).sum() + entropy.sum(), logits)[0]
+        results.append((logprob.detach(), entropy.detach(), gradient.detach().float()))
+    for one, other, what in zip(*results, ("logprob", "entropy", "gradient"), strict=True):
+        close(one, other, 1e-6, f"far rows: {what}")
+    return 1
+
+
+class _Kept(torch.autograd.Function):
+    """The same memory as no leaf, so that its gradient may be written into it."""
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return gradient
 
 
 def head() -> int:
@@ -119,4 +151,4 @@ def groups() -> int:
 
 
 if __name__ == "__main__":
-    print(rows() + head() + scans() + groups(), "cases")
+    print(rows() + far_rows() + head() + scans() + groups(), "cases")
