@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
@@ -18,6 +18,7 @@ from rich.table import Table
 from rrl.report import page
 from rrl.report.arms import Arm, group_arms, place_of
 from rrl.report.charts import COMPARISON_CHARTS
+from rrl.report.grid import draw_grid, grid_of
 from rrl.report.load import Run, find_runs, load_run
 from rrl.report.plots import write_charts
 from rrl.report.run_report import made_by
@@ -35,6 +36,9 @@ _COLUMNS = {
     "tokens": "sampled_tokens",
     "seconds": "seconds",
 }
+
+
+_MOST_ARMS = 24  # whose curves a reader can tell apart, and a terminal's table can hold
 
 
 class Comparison(NamedTuple):
@@ -55,8 +59,7 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
     arms = group_arms(runs)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(runs, out / "comparison.csv", below=out.parent)
-    write_charts(COMPARISON_CHARTS, arms, out)
-    body, drawings = page.curves(COMPARISON_CHARTS, arms)
+    body, drawings = _curves(arms, out)
     rows = [
         [arm.label, len(arm.runs), *(_cell(arm, metric) for metric in _COLUMNS.values()), _expected(arm)]
         for arm in arms
@@ -78,6 +81,19 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
     return Comparison(arms, path, notes)
 
 
+def _curves(arms: Sequence[Arm], out: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Curves of a few arms, PNGs included; of a product of two axes the heat-map, too."""
+    grid = grid_of(arms, HEADLINE)
+    if grid is not None:
+        draw_grid(grid, out / "heatmap.png", title="hard success at the end")
+    if len(arms) <= _MOST_ARMS:
+        write_charts(COMPARISON_CHARTS, arms, out)
+        return page.curves(COMPARISON_CHARTS, arms)
+    seen = " heatmap.png beside this page shows them all." if grid else ""
+    advice = f"{len(arms)} arms are too many to tell curves apart: rrl-report with the folders of a few draws them.{seen}"
+    return f'<p class="note">{advice}</p>', []
+
+
 def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     """One boxed table, an arm a row, then where the page is and what to type next."""
     console = Console()
@@ -89,7 +105,11 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     table.add_column("arm (seeds)")
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
-    for arm in comparison.arms:
+    arms = comparison.arms
+    if len(arms) > _MOST_ARMS:
+        arms = sorted(arms, key=lambda arm: -(arm.mean(HEADLINE) or (-1.0, None))[0])[:_MOST_ARMS]
+        table.title = f"The best {_MOST_ARMS} of {len(comparison.arms)} arms by hard success; means over seeds"
+    for arm in arms:
         # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
         cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
         table.add_row(f"{arm.label} ({len(arm.runs)})", *cells)

@@ -1,4 +1,7 @@
-"""A sweep as three files to commit: <stem>.csv (a row a run), <stem>.md (a row an arm), <stem>.png."""
+"""A sweep as three files to commit: <stem>.csv (a row a run), <stem>.md and <stem>.png.
+
+A row an arm and a dot a seed; where the arms are the product of two axes, a grid and a heat-map instead.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 from rrl.report.arms import Arm, group_arms
 from rrl.report.compare import HEADLINE, read_runs
+from rrl.report.grid import Grid, draw_grid, grid_of, grid_table
 from rrl.report.load import Run
 from rrl.report.runs_csv import mean_of, write_csv
 from rrl.report.stats import t_interval
@@ -34,12 +39,40 @@ def publish(folders: Sequence[Path], stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_suffix(s) for s in (".csv", ".md", ".png")]
     write_csv(runs, paths[0], below=folders[0])
-    paths[1].write_text(_page(arms, notes, stem), encoding="utf-8")
-    _draw(arms, paths[2])
+    grid = grid_of(arms, HEADLINE)
+    if grid is None:
+        body = _list(arms)
+        _draw(arms, paths[2])
+    else:
+        body = _product(grid)
+        draw_grid(grid, paths[2], title="hard success at the end of the budget")
+    paths[1].write_text(_page(arms, body, notes, stem), encoding="utf-8")
     return paths
 
 
-def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
+def _page(arms: Sequence[Arm], body: str, notes: Sequence[str], stem: Path) -> str:
+    runs = [run for arm in arms for run in arm.runs]
+    return (
+        f"# {stem.name.replace('_', ' ')}\n\n"
+        "Means over seeds \u00b1 95 % t-interval (none for one seed), at "
+        f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
+        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt"
+        f"{body}\n\n![hard success]({stem.name}.png)\n\n" + "".join(f"- {note}\n" for note in notes) + _made(runs)
+    )
+
+
+def _product(grid: Grid) -> str:
+    few, most = grid.seeds
+    seeds = f"{few} seed{'s' if few > 1 else ''}" if few == most else f"{few} to {most} seeds"
+    missing = int(np.isnan(grid.values).sum())
+    return (
+        f". Each cell is its mean over {seeds}; rows and columns are ordered by their means, the best cell is bold"
+        + (f"; {missing} cells have no finished run" if missing else "")
+        + f". A row a run, with all figures: `.csv` beside this page.\n\n{grid_table(grid)}"
+    )
+
+
+def _list(arms: Sequence[Arm]) -> str:
     runs = [run for arm in arms for run in arm.runs]
     finals = {k: m for k, m in _FINALS.items() if any(m in r.final for r in runs)}
     means = {k: m for k, m in _MEANS.items() if any(mean_of(r, m) is not None for r in runs)}
@@ -52,15 +85,9 @@ def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
         rows.append([arm.label, str(len(arm.runs)), each, *measured, *explained, *counts])
     table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
     return (
-        f"# {stem.name.replace('_', ' ')}\n\n"
-        "Means over seeds \u00b1 95 % t-interval (none for one seed), at "
-        f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
-        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt; "
-        "`capability` the same behind the right prefix; `gap` their difference. "
+        "; `capability` the same behind the right prefix; `gap` their difference. "
         "`right prefixes` (share among replays) and `critic AUC` (P(solved) behind the right prefix against wrong ones "
-        f"of the same problem; .5 is chance) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
-        + "".join(f"- {note}\n" for note in notes)
-        + _made(runs)
+        f"of the same problem; .5 is chance) are means over the run.\n\n{table}"
     )
 
 
