@@ -129,6 +129,12 @@ def test_a_sweep_is_the_product_of_its_axes_and_every_job_has_a_folder_of_its_ow
     assert len(folders) == len(tried) * len(axes["seed"])
 
 
+def test_the_menu_is_every_selection_that_judges_own_states_under_every_schedule() -> None:
+    axes = yaml.safe_load((CONF.parent / "sweeps" / "menu.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert axis_of(axes["replay/selection"]) == [name for name in options("replay/selection") if name != "adaback"]
+    assert axis_of(axes["replay/schedule"]) == options("replay/schedule")
+
+
 def test_a_sweep_given_as_plain_values_is_refused_with_the_right_command() -> None:
     with pytest.raises(ValueError, match=r"run a sweep as: rrl-train --config-dir=\. \+sweeps=<name>"):
         build.validate(composed("+sweeps=default_task"), Ranks())
