@@ -39,7 +39,8 @@ def trainer_terms(
     With w_u = pi_old(y_u) / mu(y_u), pi_old the trainer before the update and mu the sampler, the gradient of token u
     is min(cap, w_u) times that of the objective with ratios pi / pi_old. Yao et al., "Your efficient RL framework
     secretly brings you off-policy RL training" (2025); truncation: Ionides, 2008. An objective sees w_u through
-    w_u A_u, so that its mean, its bounds and its entropy bonus stay as they are, and so does `asymre`'s shift.
+    w_u A_u, so that its mean, its bounds and its entropy bonus stay as they are, and so does `asymre`'s shift; where a
+    row has one ratio (`gspo`) the row's tokens share the mean of their weights.
     Stored whole answers (``Start.recalled``) keep their log-probs: their distance from the policy is what the
     objective's own ratio is for. One forward of the policy over all rows.
 

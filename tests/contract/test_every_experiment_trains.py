@@ -1,4 +1,4 @@
-"""Every experiment trains a few steps and replays exactly where it says so; published algorithms do with and without."""
+"""Every experiment trains a few steps and replays where it says so; published algorithms with replay and without."""
 
 from __future__ import annotations
 
