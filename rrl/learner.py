@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from rrl import rng
+from rrl.ops.imitation import solved_weights
+from rrl.ops.importance import trainer_terms
 from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
 from rrl.ops.minibatch import Part, minibatches
@@ -44,7 +46,8 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class PolicyLearner:
-    """L = sum over terms of share x (objective + kl_coef KL(pi || pi_ref)) - sum over lessons of weight x log pi."""
+    """L = sum over terms of share x (objective + kl_coef KL(pi || pi_ref) + solved_coef NLL of solved rows)
+    - sum over lessons of weight x log pi."""
 
     def __init__(
         self,
@@ -65,6 +68,8 @@ class PolicyLearner:
         kl_coef: float,
         kl_estimator: Literal["k1", "k2", "k3"],
         reference_every: int,
+        solved_coef: float,
+        importance_cap: float,
     ) -> None:
         """See conf/learner/adam.yaml. Raises ValueError for numbers out of range."""
         if len(betas) != 2:
@@ -72,11 +77,14 @@ class PolicyLearner:
         for name, x, least in (
             ("epochs", epochs, 1), ("minibatches", minibatches, 1), ("micro_batch_rows", micro_batch_rows, 0),
             ("lr", lr, 0), ("kl_coef", kl_coef, 0), ("reference_every", reference_every, 0),
+            ("solved_coef", solved_coef, 0),
         ):
             if x < least:
                 raise ValueError(f"learner.{name} is {x}; expected >= {least}")
         if grad_norm <= 0:
             raise ValueError(f"learner.grad_norm is {grad_norm}; expected > 0 (.inf = no clipping)")
+        if 0.0 != importance_cap < 1.0:
+            raise ValueError(f"learner.importance_cap is {importance_cap}; expected >= 1, or 0 (no correction)")
         if kl_estimator not in ESTIMATORS:
             raise ValueError(f"learner.kl_estimator is {kl_estimator!r}; expected one of {', '.join(ESTIMATORS)}")
         self._policy, self._reference, self._objective = policy, reference, objective
@@ -84,6 +92,7 @@ class PolicyLearner:
         self._lr, self._lr_final_frac, self._grad_norm = lr, lr_final_frac, grad_norm
         self._epochs, self._minibatches, self._micro_batch_rows = epochs, minibatches, micro_batch_rows
         self._kl_coef, self._kl, self._reference_every = kl_coef, ESTIMATORS[kl_estimator], reference_every
+        self._solved_coef, self._importance_cap = solved_coef, importance_cap
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._parameters, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
 
@@ -95,7 +104,9 @@ class PolicyLearner:
         """
         lr = linear_decay(self._lr, self._lr_final_frac, progress.done_frac)
         set_lr(self._optimizer, lr)
+        terms, mismatch = self._as_the_trainer_sees(terms)
         references = self._reference_logprobs(terms, progress)
+        imitated = solved_weights(terms, self._solved_coef, self._ranks) if self._solved_coef else None
         no_lengths = torch.zeros(0, dtype=torch.int64)
         lengths = [t.sequences.lengths for t, _ in terms] + [no_lengths if lesson is None else lesson.sequences.lengths]
         tally = UpdateTally(clip_range=self._objective.clip_range)
@@ -103,10 +114,10 @@ class PolicyLearner:
             lengths, ranks=self._ranks, epochs=self._epochs, num=self._minibatches,
             generator=lambda epoch, stream: rng.generator(self._seed, "learner", progress.step, epoch, stream),
         ):
-            batch = self._batch(terms, references, lesson, parts)
+            batch = self._batch(terms, references, imitated, lesson, parts)
             seen, norm = self._step(batch, parts, progress.step)
             tally.add(seen, batch.behavior_logprob, batch.reference_logprob, batch.loss.losses, norm)
-        return tally.metrics(self._ranks) | ({"learn/lr": lr} if tally.grad_norms else {})
+        return tally.metrics(self._ranks) | mismatch | ({"learn/lr": lr} if tally.grad_norms else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments; the weights are the policy's to save."""
@@ -116,6 +127,12 @@ class PolicyLearner:
         """Restore. Raises ValueError when the sizes differ."""
         load_adam_state(self._optimizer, state)
 
+    def _as_the_trainer_sees(self, terms: Terms) -> tuple[Terms, Metrics]:
+        """With an importance cap, its own old log-probs and truncated weights; else the terms as they came."""
+        if self._importance_cap == 0.0:
+            return terms, {}
+        return trainer_terms(terms, self._policy, self._importance_cap, self._ranks)
+
     def _reference_logprobs(self, terms: Terms, progress: Progress) -> list[Tensor] | None:
         """log pi_ref of every term's tokens, once an update; None where neither loss nor metric wants it."""
         if self._kl_coef == 0.0 and (self._reference_every == 0 or progress.step % self._reference_every):
@@ -123,7 +140,10 @@ class PolicyLearner:
         rows = [term.sequences for term, _ in terms]
         return [self._reference.logprob(s)[0].cpu() if s.num_rows else torch.zeros(0) for s in rows]
 
-    def _batch(self, terms: Terms, references: list[Tensor] | None, lesson: Lesson | None, parts: list[Part]) -> _Batch:
+    def _batch(
+        self, terms: Terms, references: list[Tensor] | None, imitated: list[Tensor] | None, lesson: Lesson | None,
+        parts: list[Part],
+    ) -> _Batch:
         """One mini-batch: the terms' parts end to end, then the lesson's."""
         taken = [term.rows(part.rows) for (term, _), part in zip(terms, parts, strict=False)]
         sequences = [t.sequences for t in taken]
@@ -133,7 +153,7 @@ class PolicyLearner:
                 x[rows_to_actions(t.sequences.offsets, part.rows)]
                 for x, (t, _), part in zip(references, terms, parts, strict=False)
             ])
-        for t, (_, share), part in zip(taken, terms, parts, strict=False):
+        for number, (t, (_, share), part) in enumerate(zip(taken, terms, parts, strict=False)):
             last = first + len(t.advantage)
             bound = self._objective.bind(t, share, part.num_tokens, part.num_rows)
             stretches.append(Stretch(name="policy", first=first, last=last, token_loss=bound))
@@ -141,6 +161,10 @@ class PolicyLearner:
                 scale = self._kl_coef * share / max(part.num_tokens, 1)
                 priced = partial(kl_loss, self._kl, reference[first:last], scale)
                 stretches.append(Stretch(name="kl", first=first, last=last, token_loss=priced))
+            if imitated is not None:  # normalised for the whole step, as a lesson's weights below
+                weight = imitated[number][rows_to_actions(terms[number][0].sequences.offsets, part.rows)]
+                taught = partial(lesson_loss, weight * self._minibatches)
+                stretches.append(Stretch(name="solved", first=first, last=last, token_loss=taught))
             first = last
         if lesson is not None:
             # The weights are normalised for the whole step; each mini-batch shall have the step's magnitude.

@@ -96,6 +96,9 @@ CATALOGUE: dict[str, Metric] = {
     "replay/lessons": Metric(0, "converted prefixes that were credited this step"),
     "learn/loss": Metric(-1, "policy loss, mean over mini-batches"),
     "learn/lesson_loss": Metric(-1, "prefix-credit loss, mean over mini-batches"),
+    "learn/solved_loss": Metric(-1, "loss of imitating solved rows, mean over mini-batches"),
+    "learn/truncated_frac": Metric(-1, "share of sampled tokens whose weight trainer / sampler was cut at learner.importance_cap"),
+    "learn/kl_sampler_nats": Metric(-1, "k3 estimate of KL(sampler || trainer) before the update; with an importance cap only"),
     "learn/clip_frac": Metric(0, "share of tokens whose ratio left the clip range"),
     "learn/kl_behavior_nats": Metric(0, "k3 estimate of KL(behaviour || policy) during the update"),
     "learn/kl_reference_nats": Metric(

@@ -86,13 +86,14 @@ class Prefix:
 class Candidates:
     """Store columns of a short list of states of *one* problem, as selection sees them.
 
-    value/value_std: P(solved), last re-scored, and its standard deviation (0 = unknown).
+    problem: its id.  value/value_std: P(solved), last re-scored, and its standard deviation (0 = unknown).
     born_value: P(solved) when stored.  score_age: steps since re-scored.  tries/conversions:
     decayed counts n and c.  root_success: e_p of the problem, same for all.  root_value: P(solved)
     of the bare problem when last re-scored.  idle: steps since last replayed or stored.  td: largest change
     of P(solved) in one token, the outcome included, on the last way from the state, [0, 1].
     """
 
+    problem: str
     depth: Int64[np.ndarray, "P"]
     depth_frac: Float64[np.ndarray, "P"]
     value: Float64[np.ndarray, "P"]

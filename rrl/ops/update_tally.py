@@ -12,7 +12,9 @@ from rrl.ops.kl import k3
 from rrl.ranks import Ranks
 from rrl.types import Metrics
 
-_LOSS_NAMES = {"policy": "learn/loss", "kl": "learn/kl_loss", "lesson": "learn/lesson_loss"}
+_LOSS_NAMES = {
+    "policy": "learn/loss", "kl": "learn/kl_loss", "lesson": "learn/lesson_loss", "solved": "learn/solved_loss",
+}  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class UpdateTally:
         Args:
           seen: what the forward showed; its first len(behavior_logprob) tokens are the terms'.
           behavior_logprob, reference_logprob: of those tokens.
-          losses: "policy", "kl" and "lesson", where there is one.
+          losses: "policy", "kl", "lesson" and "solved", where there is one.
           grad_norm: before clipping.
         """
         num = len(behavior_logprob)

@@ -14,10 +14,12 @@ from rrl.protocols.replaying import (
     Credit,
     Cut,
     Filter,
+    LearningSelection,
     ProblemWeight,
     Replay,
     Schedule,
     Selection,
+    Trial,
     Verdict,
 )
 from rrl.protocols.state import Stateful
@@ -43,6 +45,7 @@ __all__ = [
     "Evaluator",
     "Filter",
     "Learner",
+    "LearningSelection",
     "Objective",
     "Outcome",
     "Policy",
@@ -60,6 +63,7 @@ __all__ = [
     "TextCodec",
     "TokenLoss",
     "Tracker",
+    "Trial",
     "Trunk",
     "ValueEstimator",
     "Verdict",

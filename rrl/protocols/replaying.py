@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,26 @@ class Selection(Protocol):
     """Laws: finite, [P], highest first; pure in (candidates, progress, generator)."""
 
     def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray: ...
+
+
+class Trial(NamedTuple):
+    """One state that was replayed in a step: its problem, t/T, how many rows began there, how many were solved."""
+
+    problem: str
+    depth_frac: float
+    rows: int
+    solved: int
+
+
+@runtime_checkable
+class LearningSelection(Stateful, Protocol):
+    """What a selection is besides, when it learns from what became of its picks.
+
+    Laws: ``rank`` is pure in its state too; the order of ``trials`` cannot matter."""
+
+    def learn(self, trials: Sequence[Trial]) -> None:
+        """Once a step, after its rollouts and before the next draw."""
+        ...
 
 
 class Schedule(Stateful, Protocol):

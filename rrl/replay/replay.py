@@ -35,6 +35,7 @@ from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
 from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
+from rrl.replay.trials import load_state, state_of, tell
 from rrl.types import Metrics, Problem, Start, Tokens
 
 _FLOOR_SLACK = 1e-9  # .29 x 100 is 28.999... in binary; a share is meant in decimals
@@ -73,8 +74,7 @@ class Replay:
         self._rescore_every, self._max_score_age = rescore_every, max_score_age
         self._mixture = drawing.Mixture(eps_uniform, eps_stale)
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
-        self._max_credits = max_credits
-        self._posterior_decay, self._root_decay = posterior_decay, root_decay
+        self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
         self._alarms = Alarms(watch_first=isinstance(task, SpeltTask) and not isinstance(admission, FirstBoundary))
         self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
@@ -186,6 +186,7 @@ class Replay:
         metrics, late, harvest = Metrics(), Metrics(), harvest_of(self.store, seen)
         if not warm_up:
             metrics |= self._draw_metrics(attempts, seen, progress) | harvest_metrics(harvest)
+            tell(self._selection, self.store, seen)
             booked = book(self.store, seen, step=progress.step, root_decay=self._root_decay,
                           posterior_decay=self._posterior_decay, filters=self._filters)
             self._alarms.outcomes(booked.root_success, [(a.start.replayed, a.solved) for a in attempts])
@@ -207,8 +208,8 @@ class Replay:
     @locked
     def state_dict(self) -> dict[str, Any]:
         return {"store": self.store.state_dict(), "schedule": self._schedule.state_dict(),
-                "alarms": self._alarms.state_dict(), "last_rescore": self._last_rescore, "heard": self._heard,
-                "spelling": self._spelling}
+                "selection": state_of(self._selection), "alarms": self._alarms.state_dict(),
+                "last_rescore": self._last_rescore, "heard": self._heard, "spelling": self._spelling}
 
     @locked
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -216,9 +217,9 @@ class Replay:
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
         self._schedule.load_state_dict(state["schedule"])
+        load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
-        self._last_rescore = state["last_rescore"]
-        self._heard = dict(state["heard"])
+        self._last_rescore, self._heard = state["last_rescore"], dict(state["heard"])
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
         """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""

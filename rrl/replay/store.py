@@ -118,12 +118,13 @@ class Store:
         columns = {name: c[name][rows] for name in _CANDIDATE_COLUMNS}
         columns["score_age"], columns["idle"] = step - c["score_step"][rows], step - c["last_used"][rows]
         numbers = c["problem"][[group[0] for group in groups]]
+        names = [self.problems.problem(number).id for number in numbers.tolist()]
         success, value = p["root_success"][numbers].tolist(), p["root_value"][numbers].tolist()
         result, first = [], 0
-        for group, root_success, root_value in zip(groups, success, value, strict=True):
+        for name, group, root_success, root_value in zip(names, groups, success, value, strict=True):
             last = first + len(group)
-            mine = {name: column[first:last] for name, column in columns.items()}
-            result.append(Candidates(**mine, root_success=root_success, root_value=root_value))
+            mine = {column: values[first:last] for column, values in columns.items()}
+            result.append(Candidates(problem=name, **mine, root_success=root_success, root_value=root_value))
             first = last
         return result
 

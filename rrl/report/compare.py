@@ -90,8 +90,8 @@ def _curves(arms: Sequence[Arm], out: Path) -> tuple[str, list[dict[str, Any]]]:
         write_charts(COMPARISON_CHARTS, arms, out)
         return page.curves(COMPARISON_CHARTS, arms)
     seen = " heatmap.png beside this page shows them all." if grid else ""
-    advice = f"{len(arms)} arms are too many to tell curves apart: rrl-report with the folders of a few draws them.{seen}"
-    return f'<p class="note">{advice}</p>', []
+    advice = f"{len(arms)} arms are too many to tell curves apart: rrl-report with the folders of a few draws them."
+    return f'<p class="note">{advice}{seen}</p>', []
 
 
 def print_comparison(comparison: Comparison, *, next_command: str) -> None:

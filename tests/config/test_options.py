@@ -27,6 +27,7 @@ from rrl.types import Start
 from tests.contract.options import CONF, EVERY_OPTION, SEVERAL, composed, node_of, options
 
 SWEEPS = sorted((CONF.parent / "sweeps").glob("*.yaml"))
+MOST_JOBS = 10  # of a sweep, beside seeds, that are all composed
 SETTINGS = [None, *options("setting")]
 # Numbers that make a house quick to build and are keys of every task and setting.
 QUICK = ["warm_start.steps=2", "warm_start.batch=8", "tracker=[]"]
@@ -61,11 +62,9 @@ def test_every_experiment_composes_and_validates_in_every_setting(experiment: st
             assert metric.startswith("eval/") and metric in CATALOGUE and 0.0 <= value <= 1.0 and tolerance > 0.0
 
 
-@pytest.mark.parametrize(
-    "choice", [f"experiment={e}" for e in options("experiment")] + [f"setting={s}" for s in options("setting")]
-)
-def test_every_experiment_and_setting_builds_and_rolls_out(choice: str, tmp_path: Path) -> None:
-    cfg = composed(choice, *QUICK, f"warm_start.cache_dir={tmp_path}")
+@pytest.mark.parametrize("setting", options("setting"))
+def test_every_setting_builds_and_rolls_out(setting: str, tmp_path: Path) -> None:
+    cfg = composed(f"setting={setting}", *QUICK, f"warm_start.cache_dir={tmp_path}")
     house = build.build(cfg, tmp_path, Ranks())
     starts = [Start(problem=p) for p in house.task.train_problems()[:2]]
     scored = house.reward.score(house.policy.rollout(starts, samples_per_start=2, step=0))
@@ -114,16 +113,26 @@ def test_a_sweep_is_the_product_of_its_axes_and_every_job_has_a_folder_of_its_ow
     assert [list(job) for job in jobs] == expected
     assert len(jobs) == math.prod(len(values) for values in axes.values()) > 1
 
+    # A seed changes nothing but numbers; its folder is checked below. Of a product the first job and those that differ
+    # from it in one axis stand for all: every option composes by itself, and a folder's name joins a part of each axis.
+    tried = [job for job in jobs if f"seed={axes['seed'][0]}" in job]
+    if len(tried) > MOST_JOBS:
+        ends = [[f"{key}={value}" for value in (values[0], values[-1])] for key, values in axes.items()]
+        tried = [job for job in tried if all(part in pair for part, pair in zip(job, ends, strict=True))]
     folders = set()
-    for job in jobs:
-        if sum(part.startswith("seed=") and part != f"seed={axes['seed'][0]}" for part in job):
-            continue  # a seed changes nothing but numbers; its folder is checked below
+    for job in tried:
         one = sweep_config(path.stem, *job)
         folders |= {one.hydra.sweep.subdir.replace(f"_s{one.seed}", f"_s{seed}") for seed in axes["seed"]}
         plain = OmegaConf.masked_copy(one, [k for k in one if k != "hydra"])
         build.validate(plain, Ranks())
         assert plain.tracker.keys() == {"jsonl"}
-    assert len(folders) == len(jobs)
+    assert len(folders) == len(tried) * len(axes["seed"])
+
+
+def test_the_menu_is_every_selection_that_judges_own_states_under_every_schedule() -> None:
+    axes = yaml.safe_load((CONF.parent / "sweeps" / "menu.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert axis_of(axes["replay/selection"]) == [name for name in options("replay/selection") if name != "adaback"]
+    assert axis_of(axes["replay/schedule"]) == options("replay/schedule")
 
 
 def test_a_sweep_given_as_plain_values_is_refused_with_the_right_command() -> None:

@@ -34,7 +34,7 @@ def candidates(size: int, *, seed: int = 0, tries: float = 20.0) -> Candidates:
     generator = rng.generator(seed, "contract.candidates")
     whole, count = (lambda high: generator.integers(high, size=size)), generator.random(size) * tries
     return Candidates(
-        depth=whole(9) + 1, depth_frac=generator.random(size), value=generator.random(size),
+        problem="p", depth=whole(9) + 1, depth_frac=generator.random(size), value=generator.random(size),
         value_std=generator.random(size) / 5, born_value=generator.random(size), score_age=whole(20), tries=count,
         conversions=count * generator.random(size), born_step=whole(20), idle=whole(20), td=generator.random(size),
         root_success=0.2, root_value=0.4,
@@ -114,7 +114,7 @@ def test_states_at_the_ends_of_all_scales_are_ranked_too(bench: Bench, option: s
     whole = np.ones(len(ends), dtype=np.int64)
     for root_success in (0.0, 1.0):
         given = Candidates(
-            depth=whole, depth_frac=value * 0 + 0.5, value=value, value_std=value * 0, born_value=value,
+            problem="p", depth=whole, depth_frac=value * 0 + 0.5, value=value, value_std=value * 0, born_value=value,
             score_age=whole, tries=tries, conversions=tries * share, born_step=whole, idle=whole, td=value,
             root_success=root_success, root_value=0.0,
         )  # fmt: skip

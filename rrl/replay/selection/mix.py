@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rrl.protocols import Selection
+from rrl.protocols import LearningSelection, Selection
 from rrl.records import Candidates, Progress
 
 
@@ -14,7 +14,7 @@ class Mix:
     Places, not scores: a posterior draw and a visit count have no common unit.
 
     Args:
-        parts: name -> selection, at least one.
+        parts: name -> selection, at least one; none that learns, since a part hears of picks that were not its own.
         weights: name -> weight >= 0, of the same names, not all 0.
     """
 
@@ -24,6 +24,9 @@ class Mix:
                              f"replay.selection.parts, {sorted(parts)}")
         if min(weights.values()) < 0.0 or sum(weights.values()) <= 0.0:
             raise ValueError(f"replay.selection.weights is {weights}; expected numbers >= 0, not all 0")
+        if learning := sorted(name for name, part in parts.items() if isinstance(part, LearningSelection)):
+            raise ValueError(f"replay.selection.parts.{learning[0]} learns from its own picks, which a mix overrules; "
+                             "expected options without a memory, e.g. thompson")
         total = sum(weights.values())
         self._parts = [(parts[name], weights[name] / total) for name in sorted(parts)]
 

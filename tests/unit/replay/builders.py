@@ -63,7 +63,7 @@ def some_candidates(
     size = len(value)
     whole, real = np.zeros(size, dtype=np.int64), np.zeros(size)
     return Candidates(
-        depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real,
+        problem="p", depth=whole + 1, depth_frac=real + 0.5, value=np.array(value, dtype=np.float64), value_std=real,
         born_value=real, score_age=whole, tries=real if tries is None else np.array(tries, dtype=np.float64),
         conversions=real if conversions is None else np.array(conversions, dtype=np.float64), born_step=whole,
         idle=whole if idle is None else np.array(idle, dtype=np.int64), td=real, root_success=root_success,

@@ -37,7 +37,7 @@ def candidates(draw: Any) -> Candidates:
     whole = lambda low, high: draw(nps.arrays(np.int64, size, elements=st.integers(low, high)))   # noqa: E731
     tries = real(counts)
     return Candidates(
-        depth=whole(1, 10_000), depth_frac=real(shares), value=real(shares), value_std=real(shares),
+        problem="p", depth=whole(1, 10_000), depth_frac=real(shares), value=real(shares), value_std=real(shares),
         born_value=real(shares), score_age=whole(0, 10_000), tries=tries, conversions=tries * real(shares),
         born_step=whole(-100, 100_000), idle=whole(-100, 100_000), td=real(shares), root_success=draw(shares),
         root_value=draw(shares),

@@ -1,12 +1,14 @@
 """Rewards: where the score lands, what a failing scorer costs, what leaving the reference costs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rrl.protocols import Outcome
 from rrl.reward.kl_shaped import KLShaped
+from rrl.reward.overlong import Overlong
 from rrl.reward.task import TaskReward
 from rrl.types import Start
 from tests.unit.learner.tabular import TabularPolicy, problem, rollouts_of
@@ -91,3 +93,39 @@ def test_shaping_reports_what_its_base_dropped():
 def test_a_negative_price_is_refused():
     with pytest.raises(ValueError, match="reward.beta is -1"):
         KLShaped(base=TaskReward(task=SumTask()), reference=HalfReference(), beta=-1.0)
+
+
+def free(max_response=10):
+    """A problem whose responses may end anywhere."""
+    return replace(problem("free", max_response=max_response), exact_length=False)
+
+
+@pytest.mark.parametrize(("tokens", "paid"), [(1, 0.0), (8, 0.0), (9, 0.5), (10, 1.0)])
+def test_a_response_pays_for_the_last_fifth_of_its_room(tokens, paid):
+    # DAPO's equation 13 with L = 10 and a cache of 2: (8 - |y|) / 2.
+    base = TaskReward(task=SumTask())
+    replayed = (Start(problem=free(), prefix=(2,)), (1,) * max(tokens - 1, 1))
+    rows = rollouts_of([(Start(problem=free()), (1,) * tokens), replayed])
+    plain = base.score(rows)
+    scored = Overlong(base=base, cache_frac=0.2, penalty=1.0).score(rows)
+    assert torch.equal(scored.score, plain.score) and torch.equal(scored.solved, plain.solved)
+    found = (plain.reward - scored.reward).tolist()
+    assert found[tokens - 1] == pytest.approx(paid) and not any(found[: tokens - 1])  # on the last token alone
+    assert found[-1] == pytest.approx(paid)  # a replayed prefix counts as if it had been said now
+
+
+def test_a_response_of_exact_length_pays_nothing_and_a_price_is_in_score_units():
+    rows = rollouts_of([(BARE, (1,) * 8), (Start(problem=free(4)), (1,) * 4)])
+    base = TaskReward(task=SumTask())
+    scored = Overlong(base=base, cache_frac=0.5, penalty=3.0).score(rows)
+    assert (scored.reward - base.score(rows).reward).tolist() == [0.0] * 11 + [-3.0]
+
+
+def test_overlong_counts_what_its_base_dropped_and_refuses_impossible_numbers():
+    reward = Overlong(base=TaskReward(task=SumTask()), cache_frac=0.2, penalty=1.0)
+    reward.score(rollouts_of([(BARE, (4,)), (OTHER, (1,))]))
+    assert reward.dropped == 1
+    assert len(reward.score(rollouts_of([(BARE, (4,))])).reward) == 0
+    for numbers, words in (({"cache_frac": 0.0}, "cache_frac is 0.0"), ({"penalty": -1.0}, "penalty is -1.0")):
+        with pytest.raises(ValueError, match=words):
+            Overlong(base=TaskReward(task=SumTask()), **{"cache_frac": 0.2, "penalty": 1.0} | numbers)
