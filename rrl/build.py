@@ -152,7 +152,7 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
         )
     if type(cfg.run.warm_up.admit) is not bool:
         raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
-    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor"}
+    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share"}
     if unknown := sorted(str(k) for k in set(cfg.run) - known):
         raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
 
