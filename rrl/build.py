@@ -197,8 +197,10 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
 
 def _check_lengths(task: doors.Task, cfg: DictConfig) -> None:
     longest = max(len(p.prompt) + p.max_response for p in task.train_problems() + task.eval_problems())
+    longest += task.max_given if isinstance(task, doors.Environment) else 0
     room = OmegaConf.select(cfg, "policy.backbone.max_positions")
     if room is not None and longest > room:
         raise ValueError(
-            f"policy.backbone.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response)"
+            f"policy.backbone.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response "
+            "and what its environment says in it)"
         )
