@@ -1,7 +1,7 @@
-"""What an environment says inside a response that nobody samples: a demonstration, a canonical solution, a right prefix.
+"""What an environment says inside a response that nobody samples: a demonstration, a solution, a right prefix.
 
-Tasks write these as the policy's own tokens alone. Whoever makes a row or a start of them asks here for the rest, so that
-training, exact evaluation and oracles read the very context that sampling would have made.
+Tasks write these as the policy's own tokens alone. Whoever makes a row or a start of them asks here for the rest, so
+that training, exact evaluation and oracles read the very context that sampling would have made.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """``arith_chain_status``: ``arith_chain`` where a step that went wrong becomes visible.
 
-After every digit the environment says how it stands: the same digit where everything so far is right, its *flagged* copy
-(``7!``) from the first wrong digit on, like a failing test shown after each step. What is right instead it never says.
-Difficulty is still length (p^L); but a value can now see that a prefix is still right, from short problems alone.
+After every digit the environment says how it stands: the same digit where everything so far is right, its *flagged*
+copy (``7!``) from the first wrong digit on, like a failing test shown after each step. What is right instead it never
+says. Difficulty is still length (p^L); but a value can now see that a prefix is still right, from short problems alone.
 
-A stricter form would put the flagged digit in the place of the plain one. Here the sampled digit stays where it was sampled
-and its copy follows, for the tokens of a response are the policy's own. Both tell the next step the same: the last token
-that it reads is the digit, flagged or not. To keep every operator at one distance from the token that its step reads, all
-tokens of the prompt stand twice as well: step j reads at column 2 L + 1 + 2 j, its operator stands at 2 j and 2 j + 1.
+A stricter form would put the flagged digit in the place of the plain one. Here the sampled digit stays where it was
+sampled and its copy follows, for the tokens of a response are the policy's own. Both tell the next step the same: the
+last token that it reads is the digit, flagged or not. To keep every operator at one distance from the token that its
+step reads, all tokens of the prompt stand twice as well: step j = 0, 1, .. reads at column 2 L + 1 + 2 j, its operator
+stands at 2 j and 2 j + 1, in problems of every length.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class ArithChainStatus:
         self, *, seed: int, length: int, num_hard: int, num_heldout: int, num_short: int, short_length: int,
         misconception_frac: float, misconception_right: float, demo_right: float,
     ) -> None:
+        if short_length < 1:
+            raise ValueError(f"task.short_length is {short_length}; expected >= 1")
         chains = [
             ArithChain(
                 seed=seed, length=length, num_hard=num_hard, num_heldout=num_heldout, num_short=num_short,
@@ -49,23 +52,17 @@ class ArithChainStatus:
             )
             for steps in range(1, short_length + 1)
         ]
-        if not chains:
-            raise ValueError(f"task.short_length is {short_length}; expected >= 1")
-        self._chain = chains[-1]
-        self.fingerprint = hashlib.blake2b(
-            f"{self.name} {self._chain.fingerprint}".encode(), digest_size=8
-        ).hexdigest()
+        self._chain = chains[-1]  # hard problems and misconceptions are the same in all
+        self.fingerprint = hashlib.blake2b(f"{self.name} {self._chain.fingerprint}".encode(), digest_size=8).hexdigest()
         self._first_flagged = self._chain.vocab_size
-        digits = [self._chain.decode((FIRST_DIGIT + d,)) for d in range(10)]
         plain = [self._chain.decode((token,)) for token in range(self._first_flagged)]
-        self._words = Words([*plain, *(f"{digit}!" for digit in digits)])
+        self._words = Words([*plain, *(f"{digit}!" for digit in range(10))])
         self.vocab_size, self.pad, self.max_given = len(self._words), self._chain.pad, length - 1
 
         train = [p for p in self._chain.train_problems() if p.difficulty == "hard"]
         for steps, chain in enumerate(chains, start=1):
-            train += [
-                replace(p, id=f"{p.id}-{steps}") for p in chain.train_problems() if p.difficulty == "easy"
-            ]
+            short = [p for p in chain.train_problems() if p.difficulty == "easy"]
+            train += [replace(p, id=f"{p.id}-{steps}") for p in short]
         self._train = [self._twice(p) for p in train]
         self._heldout = [self._twice(p) for p in self._chain.eval_problems()]
 
@@ -101,7 +98,7 @@ class ArithChainStatus:
         return self._chain.wrong_prefixes(problem)
 
     def steps(self, problem: Problem, response: Tokens) -> list[int]:  # noqa: ARG002 - the door passes the problem
-        """The place of every digit but the first. Digits 5, 5 with their status, then 4: (5, -6, 5, -6, 4) -> [2, 4]."""
+        """The place of every digit but the first. Ids 5, 5 with their status, then 4: (5, -6, 5, -6, 4) -> [2, 4]."""
         return [place for place, token in enumerate(response) if token >= 0][1:]
 
     def demonstrations(self, num: int, generator: np.random.Generator) -> list[tuple[Problem, Tokens]]:

@@ -217,18 +217,3 @@ def test_oracles_store_what_was_said_inside_the_solution():
         proposed = admission.propose(attempt, [], None, 3)
         assert [prefix.tokens for prefix in proposed] == [whole[:end] for end in ends]
         assert [prefix.depth_frac for prefix in proposed] == [end / 8 for end in ends]
-
-
-def test_a_gradient_of_given_tokens_does_not_exist():
-    """The loss over a row is the sum over its digits: the same row without its last copy has the same loss."""
-    task = status(**SMALL)
-    policy, p = policy_of(task), task.train_problems()[0]
-    rows = sequences_of([(Start(problem=p), with_given(task, p, p.solution))])
-    seen = []
-
-    def count(logprob, entropy, index):
-        seen.append(len(logprob))
-        return -logprob.sum(), torch.full_like(logprob, -1.0), torch.zeros_like(entropy)
-
-    policy.loss(rows, count)
-    assert seen == [4]
