@@ -152,7 +152,7 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
         )
     if type(cfg.run.warm_up.admit) is not bool:
         raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
-    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor"}
+    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share"}
     if unknown := sorted(str(k) for k in set(cfg.run) - known):
         raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
 
@@ -197,8 +197,10 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
 
 def _check_lengths(task: doors.Task, cfg: DictConfig) -> None:
     longest = max(len(p.prompt) + p.max_response for p in task.train_problems() + task.eval_problems())
+    longest += task.max_given if isinstance(task, doors.Environment) else 0
     room = OmegaConf.select(cfg, "policy.backbone.max_positions")
     if room is not None and longest > room:
         raise ValueError(
-            f"policy.backbone.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response)"
+            f"policy.backbone.max_positions is {room}; task {task.name!r} needs {longest} (prompt + longest response "
+            "and what its environment says in it)"
         )

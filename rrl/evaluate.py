@@ -14,11 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from rrl import rng
+from rrl.environment import with_given
 from rrl.exploration import pass_at_k
 from rrl.protocols import Policy, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress
-from rrl.types import Metrics, Problem, Sequences, Start, Tokens, sequences_of
+from rrl.types import Metrics, Problem, Sequences, Start, Tokens, sampled, sequences_of
 
 
 @runtime_checkable
@@ -50,7 +51,9 @@ class Exact:
         if unsolved := [p.id for p in self._problems if not p.solution]:
             raise ValueError(f"evaluate=exact needs a solution for every problem; {unsolved[0]!r} of task "
                              f"{task.name!r} has none; use evaluate=sampled")
-        self._sequences = sequences_of([(Start(problem=p), p.solution) for p in self._problems])
+        self._sequences = sequences_of(
+            [(Start(problem=p), with_given(task, p, p.solution)) for p in self._problems]
+        )
         heldout = np.arange(len(self._problems)) >= len(task.train_problems())
         hard = np.array([p.difficulty == "hard" for p in self._problems])
         easy = np.array([p.difficulty == "easy" for p in self._problems])
@@ -79,7 +82,9 @@ class Exact:
             metrics["eval/right_prefix_logprob_nats"] = float(prefix[known].mean())
         bare = [Start(problem=p) for p in self._hard]
         said = _responses(self._policy, bare, progress.step, "evaluate.greedy", greedy=True)
-        metrics["eval/hard_greedy"] = float(np.mean([r == p.solution for r, p in zip(said, self._hard, strict=True)]))
+        metrics["eval/hard_greedy"] = float(
+            np.mean([sampled(r) == p.solution for r, p in zip(said, self._hard, strict=True)])
+        )
         if self._contests:
             metrics["eval/right_key_auc"] = _contest_auc(self._value, self._contests)
         return metrics
@@ -136,7 +141,7 @@ class Sampled:
         )
         known = [i for i, p in enumerate(hard) if self._task.right_prefix(p)]
         if known:
-            behind = [Start(problem=hard[i], prefix=self._task.right_prefix(hard[i])) for i in known]
+            behind = [_behind(self._task, hard[i], self._task.right_prefix(hard[i])) for i in known]
             capable = self._count_solved(behind, n, progress.step, "evaluate.capability")
             metrics |= _gap(float(capable.mean() / n), float(counts[known].mean() / n))
             prefixes = sequences_of([(starts[i], start.prefix) for i, start in zip(known, behind, strict=True)])
@@ -179,15 +184,14 @@ def _responses(
     policy: Policy, starts: Sequence[Start], step: int, stream: str, *,
     greedy: bool, samples: int = 1, first_row: int = 0,
 ) -> list[Tokens]:
-    """Whole responses (prefix and continuation), a start's samples together; none for no start."""
+    """Whole responses (prefix, continuation and what was given), a start's samples together; none for no start."""
     if not starts:
         return []
     rows = policy.rollout(
         starts, samples_per_start=samples, step=step, first_row=first_row, stream=stream, greedy=greedy
     ).sequences
-    actions, offsets = rows.actions.tolist(), rows.offsets.tolist()
     prefixes = [rows.starts[s].prefix for s in rows.start_index.tolist()]
-    return [prefix + tuple(actions[offsets[i] : offsets[i + 1]]) for i, prefix in enumerate(prefixes)]
+    return [prefix + tokens for prefix, tokens in zip(prefixes, rows.all_tokens(), strict=True)]
 
 
 def _prefix_sums(policy: Policy, sequences: Sequences, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,6 +205,11 @@ def _prefix_sums(policy: Policy, sequences: Sequences, length: np.ndarray) -> tu
     return np.add.reduceat(each, offsets[:-1]), np.add.reduceat(head, offsets[:-1])
 
 
+def _behind(task: Task, problem: Problem, prefix: Tokens) -> Start:
+    """The start behind ``prefix``, which holds sampled tokens only."""
+    return Start(problem=problem, prefix=with_given(task, problem, prefix))
+
+
 def _gap(capability: float, success: float) -> Metrics:
     return {"eval/capability": capability, "eval/capability_gap": capability - success}
 
@@ -210,7 +219,7 @@ def _contests(task: Task, problems: Sequence[Problem]) -> list[list[Start]]:
     if not isinstance(task, HasWrongPrefixes):
         return []
     contests = [(p, [task.right_prefix(p), *task.wrong_prefixes(p)]) for p in problems]
-    return [[Start(problem=p, prefix=prefix) for prefix in prefixes] for p, prefixes in contests if len(prefixes) > 1]
+    return [[_behind(task, p, prefix) for prefix in prefixes] for p, prefixes in contests if len(prefixes) > 1]
 
 
 def _contest_auc(value: ValueEstimator, contests: Sequence[Sequence[Start]]) -> float:

@@ -21,7 +21,10 @@ class Outcome(NamedTuple):
 
 
 class Task(Protocol):
-    """Problems, score and ``solved`` of one task."""
+    """Problems, score and ``solved`` of one task.
+
+    Law: solutions, right prefixes and demonstrations are sampled tokens alone; ``rrl.environment.with_given`` adds what
+    an environment says between them. ``score`` and ``steps`` meet responses with given tokens, marked."""
 
     name: str
     fingerprint: str

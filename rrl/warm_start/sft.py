@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from rrl import rng
+from rrl.environment import with_given
 from rrl.protocols import Policy, Task
 from rrl.ranks import Ranks
 from rrl.types import Metrics, Start, sequences_of
@@ -104,7 +105,8 @@ class SFT:
             shown = bar.add_task("warm start", total=self._steps, nll=float("nan"))
             for step in range(self._steps):
                 pairs = self._task.demonstrations(self._batch, rng.generator(self._seed, "warm_start", step))
-                loss, _ = policy.loss(sequences_of([(Start(problem=p), response) for p, response in pairs]), nll_loss)
+                rows = sequences_of([(Start(problem=p), with_given(self._task, p, said)) for p, said in pairs])
+                loss, _ = policy.loss(rows, nll_loss)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 for group in optimiser.param_groups:

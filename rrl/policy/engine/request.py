@@ -75,8 +75,9 @@ def request_for(
     """
     contexts = tuple(start.context for start in starts)
     limits = [start.room for start in starts]
-    longest = max(len(context) + limit for context, limit in zip(contexts, limits, strict=True))
-    longest += observer.most if observer else 0
+    most = observer.most if observer else 0  # of a whole response: a prefix has heard its part
+    unheard = [max(0, most - sum(t < 0 for t in start.prefix)) for start in starts]
+    longest = max(len(context) + limit + more for context, limit, more in zip(contexts, limits, unheard, strict=True))
     if longest > max_positions:
         raise ValueError(
             f"a context and its response have up to {longest} tokens; the policy reads {max_positions}: raise "

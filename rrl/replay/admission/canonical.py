@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rrl.environment import with_given
 from rrl.protocols import Task
 from rrl.records import Attempt, Candidates, Prefix
 
@@ -32,6 +33,6 @@ class Canonical:
         if not tokens or len(tokens) >= whole:
             return []
         return [Prefix(
-            problem=problem, tokens=tokens, origin="canonical", born_step=step, born_value=self._born_value,
-            depth_frac=len(tokens) / whole, parent=attempt.start.key,
+            problem=problem, tokens=with_given(self._task, problem, tokens), origin="canonical", born_step=step,
+            born_value=self._born_value, depth_frac=len(tokens) / whole, parent=attempt.start.key,
         )]

@@ -81,7 +81,8 @@ def progress_at(
 
 def option(group: str, name: str) -> dict[str, Any]:
     node: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    return node | ({"token_divisor": 1.0} if "token_divisor" in node else {})
+    of_the_run = {"token_divisor": 1.0, "rho": 0.25}
+    return node | {key: x for key, x in of_the_run.items() if str(node.get(key)).startswith("${run.")}
 
 
 def a_store(**changed: Any) -> Store:
