@@ -54,7 +54,8 @@ def command(wall: Wall, packages: Sequence[str], paths: Sequence[str]) -> list[s
     """
     root = _INSIDE if wall == "bwrap" else str(_ROOT)
     code = (
-        f"import sys; sys.path[:0] = [{root!r}]; from rrl.sandbox.zygote import serve; del sys.path[0]; "
+        # Behind the standard library's: this folder may be a site-packages with modules of any name.
+        f"import sys; sys.path.append({root!r}); from rrl.sandbox.zygote import serve; sys.path.pop(); "
         f"sys.path += {list(paths)!r}; serve({{fd}}, {wall != 'unsafe'}, {tuple(packages)!r})"
     )
     # The base interpreter without site: no .pth files, no user's packages. -B: it writes nothing.
