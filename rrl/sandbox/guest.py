@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import atexit
 import builtins
-import io
 import json
 import os
-import random
-import resource
 import sys
 import threading
 import traceback
@@ -76,30 +73,6 @@ def run_tester(tests: dict[str, Any], replies: int, questions: int, results: int
         else:
             _say(results, {"v": True})
     return 0
-
-
-def fresh_standard_streams() -> None:
-    """stdin, stdout and stderr on the descriptors 0 to 2 as a new Python has them, on files; the same random numbers
-    each time."""
-    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        raw = io.FileIO(descriptor, mode, closefd=False)
-        buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
-        errors = "backslashreplace" if name == "stderr" else "strict"
-        stream = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=name == "stderr")
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    random.seed(0)
-
-
-def lenient_setrlimit() -> None:
-    """Programs ask for a larger stack by habit; theirs is as large as it gets, so the question is no error."""
-    ask = resource.setrlimit
-
-    def setrlimit(kind: int, limits: tuple[int, int]) -> None:
-        if kind != resource.RLIMIT_STACK:
-            ask(kind, limits)
-
-    resource.setrlimit = setrlimit
 
 
 # ------------------------------------------------------------------------------------------ one program

@@ -73,10 +73,12 @@ class Finished:
         program's own words, printable characters alone: they go to logs."""
         errors = [": ".join(map(str, r["e"])) for r in self.replies if isinstance(r, dict) and _is_error(r)]
         if self.how == "exited" and self.status != 0:
-            errors += self.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            # The last line may be of what failed in turn, such as the destructor of a half-made event loop.
+            errors += self.stderr[-_LAST_WORDS:].decode("utf-8", "replace").splitlines()
         return next((_printable(line[:200]) for line in errors if _UNSUPPORTED.match(line)), "")
 
 
+_LAST_WORDS = 8192  # bytes of stderr
 # EPERM of the filter; what Python's own wrappers make of it; threads beyond the limit.
 _UNSUPPORTED = re.compile(
     r"ModuleNotFoundError: No module named|\w*Error: \[Errno 1\] |FileNotFoundError: \[Errno 2\] No usable temporary|"

@@ -19,8 +19,8 @@ _ROOT = Path(__file__).parents[2]
 _INSIDE = "/sandbox"  # where the zygote's code is mounted
 
 
-class SandboxUnavailable(RuntimeError):
-    """Programs cannot be run safely here; says what is missing and what can be done."""
+class SandboxUnavailable(ValueError):
+    """Programs cannot be run safely here, as the config asks; says what is missing and what can be done."""
 
 
 def possible(wanted: Literal["auto", "bwrap", "sealed"], unsafe: bool) -> list[Wall]:

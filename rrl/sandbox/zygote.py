@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from rrl.sandbox import guest
+from rrl.sandbox import guest, habits
 from rrl.sandbox.lock import HIGH, Limits, Lock
 from rrl.sandbox.packet import JOB, RESULTS, STDERR, STDIN, STDOUT, TESTS
 from rrl.sandbox.preload import preload
@@ -39,7 +39,7 @@ def serve(descriptor: int, sealed: bool, packages: tuple[str, ...]) -> None:
         sys.argv[:] = [""]
         preload(packages)
         site.setquit()  # exit() and quit(); the rest of site is not wanted
-        guest.lenient_setrlimit()
+        habits.replace_what_programs_ask_for()
         lock = Lock(sealed=sealed)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         gc.collect()
@@ -120,7 +120,7 @@ def _fork(
             os.dup2(file, number)
         lock.close(limits, zygote, len(held))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        guest.fresh_standard_streams()
+        habits.fresh_standard_streams()
         status = run(job)
     except BaseException:  # noqa: BLE001 - no exception may carry a child into the zygote's loop
         traceback.print_exc()

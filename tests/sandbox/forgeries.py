@@ -115,9 +115,9 @@ FORGERIES = {
         "import ctypes, gc, os\ndef look():\n    mark, libc, (r, w) = ('secret' + '-of-the').encode(), ctypes.CDLL(None), os.pipe()\n"
         "    pages = {id(thing) >> 12 for thing in gc.get_objects()}\n"
         "    for page in sorted({p + d for p in pages for d in range(-8, 8)}):\n"   # the kernel reads it: no fault
-        "        if libc.write(w, ctypes.c_void_p(page << 12), 4096) == 4096:\n"
-        "            held = os.read(r, 4096)\n            at = held.find(mark)\n"
-        "            if at >= 0: return held[at:at + 25].decode()\n    return '?'\n"
+        "        num = libc.write(w, ctypes.c_void_p(page << 12), 4096)\n"
+        "        if num > 0 and mark in (held := os.read(r, num)):\n"
+        "            return held[held.index(mark):][:25].decode('utf-8', 'replace')\n    return '?'\n"
     ) + _TELL,
     "files of the tests": (
         "def look():\n    import glob\n    for name in glob.glob('/**/*test*', recursive=True):\n        return open(name).read()\n"
@@ -133,7 +133,7 @@ FORGERIES = {
     "a value that holds itself": "def f(x):\n    v = []\n    v.append(v)\n    return v",
     "a large value": "def f(x): return [2 * x, 'x' * (1 << 22)]",
     "a number of a million digits": "def f(x): return [1 << (1 << 22), 'x']",
-    "keys that collide": "def f(x): return {i * (2**61 - 1): 0 for i in range(20000)}",
+    "keys that collide": "def f(x): return {i * (2**61 - 1): 0 for i in range(3000)}",
     "not a number": "def f(x): return [float('nan'), float('nan')]",
     "no function": "g = 1",
     "no Python": "def f(x)\n    return 42",

@@ -25,13 +25,13 @@ from rrl.sandbox.syscalls import NUMBERS
 from tests.sandbox.attacks import ATTACKS, FEW_LATE, HEAD, LATE, NOT_ON_OTHER_MACHINES, RAW
 from tests.sandbox.forgeries import FORGERIES, RIGHT, SPIED, SPIES, SUITES
 
-LIMITS = {"cpu_s": 1, "wall_s": 2.0, "memory_mb": 256, "output_kb": 256}
+LIMITS = {"cpu_s": 1, "wall_s": 1.2, "memory_mb": 256, "output_kb": 256}
 BEFORE = {"seccomp", "capset", "landlock_create_ruleset", "landlock_restrict_self"}
 """Named in the table of calls, for the lock uses them before its filter stands."""
 
 
 def sandbox(wall, **changes):
-    settings = {"workers": 2, "packages": (), "package_paths": (), "wall": wall, "unsafe": False, **LIMITS}
+    settings = {"workers": 4, "packages": (), "package_paths": (), "wall": wall, "unsafe": False, **LIMITS}
     return Sandbox(**settings | changes)
 
 
