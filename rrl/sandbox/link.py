@@ -72,7 +72,7 @@ class Link:
             ended: list[dict[str, Any]] = self._packet(limits.wall_s + _GRACE_S)
             size = limits.output_kb << 10
             stdout, stderr = _read(files[STDOUT], size), _read(files[STDERR], size)
-            replies = replies_of(_read(files[RESULTS], size)) if RESULTS < len(files) else ()
+            replies = replies_of(_read(files[RESULTS], size)) if len(files) > RESULTS else ()
             return _finished(ended, limits, stdout, stderr, replies, isinstance(job, Tests))
         finally:
             for file in files:

@@ -167,4 +167,3 @@ def _kill(children: Any) -> None:
 def _trainer_is_gone(link: socket.socket) -> bool:
     ready, _, _ = select.select([link], [], [], 0.0)
     return bool(ready) and not link.recv(1, socket.MSG_PEEK)
-

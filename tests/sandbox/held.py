@@ -19,9 +19,9 @@ if __name__ == "__main__":
 
 from rrl.sandbox.job import Script
 from rrl.sandbox.pool import Sandbox, zygotes
-from rrl.task.code.verdict import judge
 from rrl.sandbox.seccomp import SPECIAL
 from rrl.sandbox.syscalls import NUMBERS
+from rrl.task.code.verdict import judge
 from tests.sandbox.attacks import ATTACKS, FEW_LATE, HEAD, LATE, NOT_ON_OTHER_MACHINES, RAW
 from tests.sandbox.forgeries import FORGERIES, RIGHT, SPIED, SPIES, SUITES
 

@@ -76,7 +76,9 @@ def expect_held(report, wall, few):
     ends = {name: a["how"] for name, a in attacks.items()}
     assert {name: how for name, how in ends.items() if name in LATE and how != "late"} == {}
     assert {name: how for name, how in ends.items() if name in KILLED and how != "killed"} == {}
-    largest = {n: a for n, a in attacks.items() if a["size"] > LIMITS["output_kb"] << 10 or a["rss"] > LIMITS["memory_mb"]}
+    largest = {
+        n: a for n, a in attacks.items() if a["size"] > LIMITS["output_kb"] << 10 or a["rss"] > LIMITS["memory_mb"]
+    }
     assert largest == {}
     assert max(a["cpu_s"] for a in attacks.values()) < LIMITS["cpu_s"] + 1.5
 

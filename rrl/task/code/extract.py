@@ -69,7 +69,9 @@ def statement_boundaries(decode: Callable[[Sequence[int]], str], tokens: Sequenc
       apart: least tokens before the first boundary and between two, >= 1.
     """
     text = decode(tokens)
-    places = [p for first, last in code_spans(text) for p in (first, *(first + e for e in statement_ends(text[first:last])))]
+    places: list[int] = []
+    for first, last in code_spans(text):
+        places += [first, *(first + end for end in statement_ends(text[first:last]))]
     found: list[int] = []
     for place in places:
         t = bisect_right(range(len(tokens) + 1), place, key=lambda t: len(decode(tokens[:t]))) - 1

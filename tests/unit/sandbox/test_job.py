@@ -12,7 +12,9 @@ def finished(**changes):
 
 
 def test_the_program_of_tests_is_sent_without_them():
-    job = jobs.Tests(source="def f(): 1", setup="import a", tests_setup="import b", names=("f",), tests=("assert f() == 7",))
+    job = jobs.Tests(
+        source="def f(): 1", setup="import a", tests_setup="import b", names=("f",), tests=("assert f() == 7",)
+    )
     mode, program, stdin, tests = job_files(job)
     assert (mode, program, stdin) == ("tests", {"source": "def f(): 1", "setup": "import a"}, b"")
     assert tests == {"setup": "import b", "names": ("f",), "tests": ("assert f() == 7",)}
@@ -31,7 +33,16 @@ def test_a_script_is_sent_with_its_stdin_whatever_it_holds():
 def test_replies_end_at_the_first_line_that_is_none():
     good, error = b'{"v": 1}\n', b'{"e": ["ValueError", "x"]}\n'
     assert replies_of(good + error) == ({"v": 1}, {"e": ["ValueError", "x"]})
-    for bad in (b"{}\n", b"[1]\n", b'{"v": 1, "e": 2}\n', b'{"e": "x"}\n', b'{"e": ["a", 1]}\n', b"\n", b"7\n", b"\xff\n"):
+    for bad in (
+        b"{}\n",
+        b"[1]\n",
+        b'{"v": 1, "e": 2}\n',
+        b'{"e": "x"}\n',
+        b'{"e": ["a", 1]}\n',
+        b"\n",
+        b"7\n",
+        b"\xff\n",
+    ):
         assert replies_of(good + bad + good) == ({"v": 1},)
     assert replies_of(good + b'{"v": 2}') == ({"v": 1},)  # not a whole line
 
@@ -40,9 +51,14 @@ def test_what_no_sandbox_gives_is_told_from_what_is_wrong():
     def of(text, **changes):
         return finished(status=1, stderr=text.encode(), **changes).unsupported
 
-    assert of("Traceback\nModuleNotFoundError: No module named 'pandas'\n") == "ModuleNotFoundError: No module named 'pandas'"
+    assert (
+        of("Traceback\nModuleNotFoundError: No module named 'pandas'\n")
+        == "ModuleNotFoundError: No module named 'pandas'"
+    )
     assert of("PermissionError: [Errno 1] Operation not permitted: 'x'").startswith("PermissionError")
-    assert of("RuntimeError: can't start new thread") and of("FileNotFoundError: [Errno 2] No usable temporary directory")
+    assert of("RuntimeError: can't start new thread") and of(
+        "FileNotFoundError: [Errno 2] No usable temporary directory"
+    )
     assert of("ValueError: x") == of("") == of("FileNotFoundError: [Errno 2] No such file") == ""
     assert finished(stderr=b"ModuleNotFoundError: No module named 'x'").unsupported == ""  # it went on without
     told = finished(replies=({"v": 1}, {"e": ["ModuleNotFoundError", "No module named 'x'"]}))

@@ -49,7 +49,8 @@ def test_a_tuple_is_a_list_where_the_data_has_no_tuples():
 
 
 @pytest.mark.parametrize("wire", [
-    {"x": "list"}, {"y": 1}, {"t": "ab"}, {"d": [[1]]}, {"d": ["ab"]}, {"d": [[[1], 2]]}, {"s": [1, 1]}, {"s": [[1], 2]},
+    {"x": "list"}, {"y": 1}, {"t": "ab"}, {"d": [[1]]}, {"d": ["ab"]}, {"d": [[[1], 2]]}, {"s": [1, 1]}, {"s": [[1],
+    2]},
     {"d": [["a", 1], ["a", 1]]}, {"i": "no"}, {"f": "no"}, {"ts": []}, {"": []}, [{"x": "int"}],
 ])  # fmt: skip
 def test_what_is_no_value_equals_nothing(wire):
@@ -71,7 +72,7 @@ def test_keys_whose_hashes_collide_cost_nothing():
     prime = 2**61 - 1  # Python's hash of an int is its rest by this
     num = 20_000
     keys = [{"i": hex(i * prime)} for i in range(1, num + 1)]
-    expected = {i: 0 for i in range(num)}
+    expected = dict.fromkeys(range(num), 0)
     begin = time.process_time()
     assert not same(expected, {"d": [[key, 0] for key in keys]}, **EXACT)
     assert not same(set(expected), {"s": keys}, **EXACT)

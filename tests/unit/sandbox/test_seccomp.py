@@ -49,7 +49,8 @@ def test_exactly_the_named_calls_are_allowed(machine):
 def test_neither_files_nor_processes_nor_networks_are_among_them(machine):
     names = set(NUMBERS[machine]) - set(OURS)
     assert not names & {
-        "open", "openat", "openat2", "stat", "newfstatat", "statx", "execve", "execveat", "fork", "vfork", "kill", "tkill",
+        "open", "openat", "openat2", "stat", "newfstatat", "statx", "execve", "execveat", "fork", "vfork", "kill",
+        "tkill",
         "socket", "socketpair", "connect", "ptrace", "process_vm_readv", "memfd_create", "prctl", "io_uring_setup",
         "setsid", "unshare", "mount", "bpf", "chdir", "setrlimit", "shmget", "timer_create", "rt_sigqueueinfo",
     }  # fmt: skip

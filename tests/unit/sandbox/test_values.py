@@ -46,7 +46,8 @@ def test_a_plain_value_crosses_as_itself(value):
     (1 << 53, {"i": "0x20000000000000"}), (-(1 << 60), {"i": "-0x1000000000000000"}), ((1 << 53) - 1, (1 << 53) - 1),
     (0.5, {"f": "0x1.0000000000000p-1"}), (math.inf, {"f": "inf"}), ((1, 2), {"t": [1, 2]}), ({1: 2}, {"d": [[1, 2]]}),
     ({3}, {"s": [3]}), (frozenset([3]), {"z": [3]}), (b"\xff", {"b": "ff"}), (bytearray(b"a"), {"b": "61"}),
-    (1j, {"c": ["0x0.0p+0", "0x1.0000000000000p+0"]}), (object(), {"x": "object"}), (len, {"x": "builtin_function_or_method"}),
+    (1j, {"c": ["0x0.0p+0", "0x1.0000000000000p+0"]}), (object(), {"x": "object"}), (len,
+    {"x": "builtin_function_or_method"}),
 ])  # fmt: skip
 def test_the_grammar_by_hand(value, wire):
     assert encode(value) == wire and type(encode(value)) is type(wire)
@@ -68,7 +69,8 @@ def test_numbers_of_an_array_library_cross_as_numbers():
 
 
 HOSTILE = [
-    b"", b"{", b"NaN", b"Infinity", b"1.5", b"1e999", b"[1, 2.0]", b"\xff", b"{}", b'{"v": 1, "w": 2}', b'{"v": 1, "v": 2}',
+    b"", b"{", b"NaN", b"Infinity", b"1.5", b"1e999", b"[1, 2.0]", b"\xff", b"{}", b'{"v": 1, "w": 2}',
+    b'{"v": 1, "v": 2}',
     b"9" * 5000, b"[" * 100_000, b'{"t": ' * 100_000, b'"\\ud800', b"1 2", b"[1,]", b"'a'",
 ]  # fmt: skip
 
@@ -81,7 +83,8 @@ def test_a_hostile_line_is_no_value(line):
 
 @pytest.mark.parametrize("wire", [
     {"x": "object"}, {"y": []}, {"": []}, {"t": "ab"}, {"t": 3}, {"s": [[1]]}, {"s": [{"d": []}]}, {"d": [[1]]},
-    {"d": [[1, 2, 3]]}, {"d": [[[1], 2]]}, {"d": ["ab", 1]}, {"i": "zz"}, {"i": 5}, {"f": "nine"}, {"f": ["0x1p0"]}, {"f": "0x1p9999"},
+    {"d": [[1, 2, 3]]}, {"d": [[[1], 2]]}, {"d": ["ab", 1]}, {"i": "zz"}, {"i": 5}, {"f": "nine"}, {"f": ["0x1p0"]},
+    {"f": "0x1p9999"},
     {"c": ["0x0p0"]}, {"c": [1, 2]}, {"b": "f"}, {"b": "gg"}, [{"x": "y"}], {"t": [{"x": "y"}]},
 ])  # fmt: skip
 def test_json_that_is_not_in_the_grammar_is_no_value(wire):
@@ -109,8 +112,10 @@ def test_size_counts_what_decoding_would_build():
 def test_a_megabyte_of_anything_is_read_at_once():
     megabyte = 1 << 20
     lines = [
-        b'{"i": "0x' + b"f" * megabyte + b'"}', b'{"f": "0x' + b"0" * megabyte + b'1p0"}', b'{"b": "' + b"00" * (megabyte // 2) + b'"}',
-        b"[" + b"[]," * (megabyte // 40) + b"1]", b'{"f": "' + b"1" * megabyte + b'"}', b'"' + b"\\u0000" * (megabyte // 6) + b'"',
+        b'{"i": "0x' + b"f" * megabyte + b'"}', b'{"f": "0x' + b"0" * megabyte + b'1p0"}',
+        b'{"b": "' + b"00" * (megabyte // 2) + b'"}',
+        b"[" + b"[]," * (megabyte // 40) + b"1]", b'{"f": "' + b"1" * megabyte + b'"}',
+        b'"' + b"\\u0000" * (megabyte // 6) + b'"',
         b'{"' + b"k" * megabyte + b'": 1}', b"-" * megabyte,
     ]  # fmt: skip
     begin = time.process_time()

@@ -29,12 +29,15 @@ def test_plain_calls_cross_as_values_and_anything_else_makes_them_code():
 
 
 def test_names_that_the_tests_make_themselves_are_not_the_programs():
-    suite = suite_of(["v = [1]\nassert g(v) == [k for k in v] and math.isclose(f(1), 1)"], setup="import math", tests_setup="")
+    suite = suite_of(
+        ["v = [1]\nassert g(v) == [k for k in v] and math.isclose(f(1), 1)"], setup="import math", tests_setup=""
+    )
     assert suite.names == ("f", "g")
 
 
 @pytest.mark.parametrize(("tests", "setup", "why"), [
-    (["assert f(1 =="], "", "no Python"), (["assert 1 == 1"], "", "call no function"), (["assert f(\0)"], "", "no Python"),
+    (["assert f(1 =="], "", "no Python"), (["assert 1 == 1"], "", "call no function"), (["assert f(\0)"], "",
+    "no Python"),
     (["assert f(root) == 1"], "root = Node(1)", "builds its tests with Node of the program"),
 ])  # fmt: skip
 def test_tests_that_cannot_be_asked_are_refused(tests, setup, why):
@@ -43,7 +46,10 @@ def test_tests_that_cannot_be_asked_are_refused(tests, setup, why):
 
 
 def test_humanevals_check_becomes_calls_where_it_can():
-    test = "METADATA = {}\n\ndef check(candidate):\n    '''doc'''\n    assert candidate(1) == 2\n    assert True, 'x'\n    assert candidate([]) == ()\n"
+    test = (
+        "METADATA = {}\n\ndef check(candidate):\n    'doc'\n    assert candidate(1) == 2\n    assert True, 'x'\n"
+        "    assert candidate([]) == ()\n"
+    )
     assert check_suite(test, entry="add", setup="import math\n") == CallSuite(
         setup="import math\n", calls=(("add", (1,), 2), ("add", ([],), ())), from_json=False
     )

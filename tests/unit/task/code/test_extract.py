@@ -54,7 +54,14 @@ def test_boundaries_stand_before_programs_and_behind_statements():
 
 
 def test_no_text_is_dear_to_read():
-    evil = ["```" * 20_000, "```\n" * 20_000, " \t" * 40_000 + "```", ("\n" + " " * 300) * 300, "```\n" + "`" * 60_000, "(" * 60_000]
+    evil = [
+        "```" * 20_000,
+        "```\n" * 20_000,
+        " \t" * 40_000 + "```",
+        ("\n" + " " * 300) * 300,
+        "```\n" + "`" * 60_000,
+        "(" * 60_000,
+    ]
     begin = time.process_time()
     for text in evil:
         code_of(text)

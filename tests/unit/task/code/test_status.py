@@ -154,9 +154,16 @@ def test_what_was_said_is_context_in_every_stage_and_a_prefix_that_holds_it_goes
     cuts = StepsCut(task=task).boundaries(attempt)
     behind = len(WRONG) + len(SAID)
     prefixes = {task.decode(plain(response[:t])) for t in cuts}
-    assert prefixes == {"so\n```python\n", "so\n```python\nprint(1)\n", WRONG + SAID + "\n```python\n", WRONG + SAID + "\n```python\nprint(2)\n"}
+    assert prefixes == {
+        "so\n```python\n",
+        "so\n```python\nprint(1)\n",
+        WRONG + SAID + "\n```python\n",
+        WRONG + SAID + "\n```python\nprint(2)\n",
+    }
     replayed = Start(problem=problem, prefix=response[: max(t for t in cuts if t < behind + 16)])
-    assert replayed.room == 160 - len(sampled(replayed.prefix)) and len(replayed.context) == len(problem.prompt) + len(replayed.prefix)
+    assert replayed.room == 160 - len(sampled(replayed.prefix)) and len(replayed.context) == len(problem.prompt) + len(
+        replayed.prefix
+    )
     rollouts = policy.rollout([replayed], samples_per_start=2, step=0)
     assert len(rollouts.sequences.given) == 0  # it has been told already
     for tokens in rollouts.sequences.all_tokens():

@@ -10,9 +10,11 @@ from rrl.task.code.tables import CodeTables
 
 APPS = {"question": "Add.", "solutions": json.dumps(["a\tb\r\n"]), "difficulty": "interview", "starter_code": "",
         "input_output": json.dumps({"inputs": ["1 2\n", ["3", "4"]], "outputs": ["3\n", "7"]})}  # fmt: skip
-MBPP = {"text": "Double it.", "code": "def f(x):\n    return 2 * x", "test_list": ["assert f(1) == 2", "assert f(2) == 4"],
+MBPP = {"text": "Double it.", "code": "def f(x):\n    return 2 * x", "test_list": ["assert f(1) == 2",
+"assert f(2) == 4"],
         "test_setup_code": "", "challenge_test_list": ["assert f(0) == 0"]}  # fmt: skip
-HUMAN = {"prompt": "import math\n\n\ndef f(x):\n    'doc'\n", "canonical_solution": "    return x\n", "entry_point": "f",
+HUMAN = {"prompt": "import math\n\n\ndef f(x):\n    'doc'\n", "canonical_solution": "    return x\n",
+"entry_point": "f",
          "test": "def check(candidate):\n    assert candidate(1) == 1\n"}  # fmt: skip
 
 
@@ -63,7 +65,8 @@ def tables(path, **changes):
 def test_bad_rows_are_named_with_file_line_and_reason(tmp_path):
     path = tmp_path / "rows.jsonl"
     bad = [
-        {k: v for k, v in APPS.items() if k != "question"}, APPS | {"input_output": "{}"}, APPS | {"input_output": "[1"},
+        {k: v for k, v in APPS.items() if k != "question"}, APPS | {"input_output": "{}"},
+        APPS | {"input_output": "[1"},
         APPS | {"input_output": json.dumps({"inputs": ["1"], "outputs": []})},
         APPS | {"input_output": json.dumps({"inputs": [5], "outputs": ["1"]})}, APPS | {"question": 7},
     ]  # fmt: skip
@@ -81,7 +84,10 @@ def test_rows_are_held_out_by_their_text(tmp_path):
     path, turned = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     rows = [json.dumps(APPS | {"question": f"Q{i}"}) for i in range(20)]
     path.write_text("\n".join(rows)), turned.write_text("\n".join(rows[::-1]))
-    held = [{r.prompt for r in tables(p).read(seed=s, num_train=0, num_heldout=5)[1].rows} for p, s in ((path, 0), (turned, 1))]
+    held = [
+        {r.prompt for r in tables(p).read(seed=s, num_train=0, num_heldout=5)[1].rows}
+        for p, s in ((path, 0), (turned, 1))
+    ]
     assert held[0] == held[1] and len(held[0]) == 5
     with pytest.raises(ValueError, match=r"num_heldout is 0 without .*expected 1\.\.19"):
         tables(path).read(seed=0, num_train=0, num_heldout=0)
@@ -89,8 +95,16 @@ def test_rows_are_held_out_by_their_text(tmp_path):
 
 def test_levels_and_numbers_of_tests(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text("\n".join(json.dumps(APPS | {"question": q, "difficulty": d}) for q, d in (("a", "interview"), ("b", "introductory"))))
-    rows = tables(path, heldout=(str(path),), hard_levels=("interview",), max_tests=1).read(seed=0, num_train=0, num_heldout=0)[0].rows
+    path.write_text(
+        "\n".join(
+            json.dumps(APPS | {"question": q, "difficulty": d}) for q, d in (("a", "interview"), ("b", "introductory"))
+        )
+    )
+    rows = (
+        tables(path, heldout=(str(path),), hard_levels=("interview",), max_tests=1)
+        .read(seed=0, num_train=0, num_heldout=0)[0]
+        .rows
+    )
     assert [(r.hard, num_tests(r.entry["suite"])) for r in rows] == [(True, 1), (False, 1)]
     for wrong in ({"train": ()}, {"max_tests": -1}, {"shown_tests": -1}):
         with pytest.raises(ValueError, match="expected"):

@@ -14,7 +14,15 @@ from rrl.task.data.row import Row
 
 
 def finished(stdout="", how="exited", status=0, replies=(), stderr=""):
-    return Finished(how=how, status=status, stdout=stdout.encode(), stderr=stderr.encode(), replies=tuple(replies), cpu_s=0.0, max_rss_mb=0.0)
+    return Finished(
+        how=how,
+        status=status,
+        stdout=stdout.encode(),
+        stderr=stderr.encode(),
+        replies=tuple(replies),
+        cpu_s=0.0,
+        max_rss_mb=0.0,
+    )
 
 
 LATE = finished(how="late", status=-9)
@@ -64,7 +72,12 @@ def test_calls_are_judged_reply_by_reply_and_missing_ones_by_how_it_ended():
     suite = CallSuite(setup="", calls=tuple(("f", (i,), [i]) for i in range(3)), from_json=False)
     replies = [{"v": encode([i])} for i in range(3)]
     assert verdict(suite, finished(replies=replies)) == ("solved", 3, 3, 1)
-    assert verdict(suite, finished(replies=[replies[0], {"e": ["ValueError", ""]}, replies[2]])) == ("runtime_error", 2, 3, 1)
+    assert verdict(suite, finished(replies=[replies[0], {"e": ["ValueError", ""]}, replies[2]])) == (
+        "runtime_error",
+        2,
+        3,
+        1,
+    )
     assert verdict(suite, finished(replies=[replies[0], {"v": encode((1,))}, replies[2]])) == ("wrong", 2, 3, 1)
     assert verdict(suite, finished(replies=replies[:2])) == ("runtime_error", 2, 3, 1)
     assert verdict(suite, finished(how="late", replies=replies[:2])) == ("too_slow", 2, 3, 1)
@@ -104,7 +117,14 @@ def test_outputs_are_alike_up_to_white_space_and_decimals(expected, told, tolera
 # ------------------------------------------------------------------------------------------ scores
 
 ROW = Row(where="r:1", prompt="p", answer="a", solution=None, hard=True, entry={"suite": STDIO})
-SCORES = {"solved_score": 1.0, "wrong": -0.3, "runtime_error": -0.6, "compile_error": -1.0, "partial": 0.0, "tolerance": 0.0}
+SCORES = {
+    "solved_score": 1.0,
+    "wrong": -0.3,
+    "runtime_error": -0.6,
+    "compile_error": -1.0,
+    "partial": 0.0,
+    "tolerance": 0.0,
+}
 
 
 def grader(*ends, **changes):
