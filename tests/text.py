@@ -32,6 +32,8 @@ TEXT_TASKS = {
     "reasoning_gym": ["task.num_train=24", "task.num_heldout=8"],
     # Programs are longer than answers.
     "code": [*sampled_by("code"), *LONGER],
+    # Room for the status, once in a prefix and once more.
+    "code_status": [*sampled_by("code"), "task.max_response=256", "policy.backbone.max_positions=768"],
     "mbpp": [*sampled_by("mbpp"), *LONGER],
     "humaneval": [
         f"task.data.train=[{SAMPLES}/mbpp_train.jsonl]", f"task.data.heldout=[{SAMPLES}/humaneval_heldout.jsonl]",

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import atexit
 import builtins
-import io
 import json
 import os
-import random
-import resource
 import sys
 import threading
 import traceback
@@ -54,20 +51,21 @@ def run_solver(job: dict[str, Any], questions: int, replies: int) -> int:
         _execute(job["source"], module)
         _say(replies, {"ready": True})
         for question in _lines(questions):
-            _say(replies, _called(module, question["name"], question["args"], question["kwargs"]))
+            name, arguments, keywords = question
+            _say(replies, _called(module, name, arguments, dict(keywords)))
 
     return _guarded(work)
 
 
-def run_tester(job: dict[str, Any], replies: int, questions: int, results: int) -> int:
-    """Runs trusted tests; the names in ``job["names"]`` are functions of the program, called in its own process."""
+def run_tester(tests: dict[str, Any], replies: int, questions: int, results: int) -> int:
+    """Runs trusted tests; ``tests["names"]`` are functions of the program, called in its own process."""
     module, answers = _module("tests"), _lines(replies)
     if next(answers, None) != {"ready": True}:
         return 1  # the program could not be defined; its own process says why
-    _execute(job["tests_setup"], module)
-    for name in job["names"]:
+    _execute(tests["setup"], module)
+    for name in tests["names"]:
         setattr(module, name, _remote(name, questions, answers))
-    for test in job["tests"]:
+    for test in tests["tests"]:
         try:
             _execute(test, module)
         except BaseException as error:  # noqa: BLE001 - whatever a test raises, it has failed
@@ -75,30 +73,6 @@ def run_tester(job: dict[str, Any], replies: int, questions: int, results: int) 
         else:
             _say(results, {"v": True})
     return 0
-
-
-def fresh_standard_streams() -> None:
-    """stdin, stdout and stderr on the descriptors 0 to 2 as a new Python has them, on files; the same random numbers
-    each time."""
-    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        raw = io.FileIO(descriptor, mode, closefd=False)
-        buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
-        errors = "backslashreplace" if name == "stderr" else "strict"
-        stream = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=name == "stderr")
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    random.seed(0)
-
-
-def lenient_setrlimit() -> None:
-    """Programs ask for a larger stack by habit; theirs is as large as it gets, so the question is no error."""
-    ask = resource.setrlimit
-
-    def setrlimit(kind: int, limits: tuple[int, int]) -> None:
-        if kind != resource.RLIMIT_STACK:
-            ask(kind, limits)
-
-    resource.setrlimit = setrlimit
 
 
 # ------------------------------------------------------------------------------------------ one program
@@ -179,10 +153,10 @@ def _function(module: types.ModuleType, name: str) -> Callable[..., Any]:
 
 def _remote(name: str, questions: int, answers: Iterator[Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **keywords: Any) -> Any:
-        sent = [encode(a) for a in arguments], {k: encode(v) for k, v in keywords.items()}
-        if any("x" in a for a in (*sent[0], *sent[1].values()) if isinstance(a, dict)):
+        sent, named = [encode(a) for a in arguments], [[k, encode(v)] for k, v in keywords.items()]
+        if any("x" in a for a in (*sent, *(v for _, v in named)) if isinstance(a, dict)):
             raise NotPlain(f"{name} is given what is no plain value")
-        _say(questions, {"name": name, "args": sent[0], "kwargs": sent[1]})
+        _say(questions, [name, sent, named])
         reply = next(answers, None)
         if not isinstance(reply, dict) or len(reply) != 1:
             raise RuntimeError("the program ended or spoke out of turn")
@@ -222,7 +196,7 @@ def _lines(descriptor: int) -> Iterator[Any]:
         held += part
 
 
-def _say(descriptor: int, message: dict[str, Any]) -> None:
+def _say(descriptor: int, message: Any) -> None:
     data = json.dumps(message).encode() + b"\n"
     while data:
         data = data[os.write(descriptor, data) :]

@@ -69,25 +69,38 @@ class Finished:
 
     @property
     def unsupported(self) -> str:
-        """What the program asked for that no sandbox gives (a module, a file, a process), "" where nothing."""
+        """What the program asked for that no sandbox gives (a module, a file, a process), "" where nothing. The
+        program's own words, printable characters alone: they go to logs."""
         errors = [": ".join(map(str, r["e"])) for r in self.replies if isinstance(r, dict) and _is_error(r)]
         if self.how == "exited" and self.status != 0:
-            errors += self.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return next((line[:200] for line in errors if _UNSUPPORTED.match(line)), "")
+            # The last line may be of what failed in turn, such as the destructor of a half-made event loop.
+            errors += self.stderr[-_LAST_WORDS:].decode("utf-8", "replace").splitlines()
+        return next((_printable(line[:200]) for line in errors if _UNSUPPORTED.match(line)), "")
 
 
-_UNSUPPORTED = re.compile(r"ModuleNotFoundError: No module named|\w*Error: \[Errno 1\] |RuntimeError: can't start new")
+_LAST_WORDS = 8192  # bytes of stderr
+# EPERM of the filter; what Python's own wrappers make of it; threads beyond the limit.
+_UNSUPPORTED = re.compile(
+    r"ModuleNotFoundError: No module named|\w*Error: \[Errno 1\] |FileNotFoundError: \[Errno 2\] No usable temporary|"
+    r"RuntimeError: can't start new"
+)
 
 
-def job_text(job: Job) -> tuple[str, dict[str, Any], bytes]:
-    """(mode, content, stdin) as a zygote reads them."""
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def job_files(job: Job) -> tuple[str, dict[str, Any], bytes, dict[str, Any]]:
+    """(mode, what the program's process reads, its stdin, what the tester's process reads).
+
+    The program's process never sees the last: a test holds the value that it expects."""
     if isinstance(job, Script):
-        return "script", {"source": job.source}, job.stdin.encode("utf-8", "surrogatepass")
+        return "script", {"source": job.source}, job.stdin.encode("utf-8", "surrogatepass"), {}
     if isinstance(job, Calls):
         calls = [(name, [encode(a) for a in arguments]) for name, arguments in job.calls]
-        return "calls", {"source": job.source, "setup": job.setup, "calls": calls}, b""
-    kept = ("source", "setup", "tests_setup", "names", "tests")
-    return "tests", {key: getattr(job, key) for key in kept}, b""
+        return "calls", {"source": job.source, "setup": job.setup, "calls": calls}, b"", {}
+    tests = {"setup": job.tests_setup, "names": job.names, "tests": job.tests}
+    return "tests", {"source": job.source, "setup": job.setup}, b"", tests
 
 
 def replies_of(written: bytes) -> tuple[Wire, ...]:

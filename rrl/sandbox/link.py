@@ -11,8 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from rrl.sandbox.job import Finished, Job, Tests, job_text, replies_of
+from rrl.sandbox.job import Finished, Job, Tests, job_files, replies_of
 from rrl.sandbox.lock import NOBODY, Limits
+from rrl.sandbox.packet import FILES, JOB, RESULTS, STDERR, STDIN, STDOUT, TESTS
 
 _START_S = 60.0  # its imports; about half a second on an idle machine
 _GRACE_S = 30.0  # a zygote kills at the wall limit; only a stopped or starved one is later than this
@@ -56,11 +57,13 @@ class Link:
 
     def run(self, job: Job, limits: Limits) -> Finished:
         """Raises ZygoteLost; the link is of no use then."""
-        mode, content, stdin = job_text(job)
-        files = [os.memfd_create(name) for name in ("job", "stdin", "stdout", "stderr", "results")]
+        mode, program, stdin, tests = job_files(job)
+        files = [os.memfd_create(name) for name in FILES[mode]]
         try:
-            _write(files[0], json.dumps(content).encode())
-            _write(files[1], stdin)
+            _write(files[JOB], json.dumps(program).encode())
+            _write(files[STDIN], stdin)
+            if tests:
+                _write(files[TESTS], json.dumps(tests).encode())
             asked = {key: getattr(limits, key) for key in Limits.__slots__}
             try:
                 socket.send_fds(self._socket, [json.dumps({"mode": mode, "limits": asked}).encode()], files)
@@ -68,8 +71,9 @@ class Link:
                 raise ZygoteLost(f"the zygote is gone: {error}") from error
             ended: list[dict[str, Any]] = self._packet(limits.wall_s + _GRACE_S)
             size = limits.output_kb << 10
-            stdout, stderr, results = (_read(file, size) for file in files[2:])
-            return _finished(ended, limits, stdout, stderr, replies_of(results), isinstance(job, Tests))
+            stdout, stderr = _read(files[STDOUT], size), _read(files[STDERR], size)
+            replies = replies_of(_read(files[RESULTS], size)) if len(files) > RESULTS else ()
+            return _finished(ended, limits, stdout, stderr, replies, isinstance(job, Tests))
         finally:
             for file in files:
                 os.close(file)
@@ -99,7 +103,8 @@ def _finished(
 ) -> Finished:
     program = ended[0]
     status: int = program["status"]
-    spent = status in (-signal.SIGXCPU, -signal.SIGKILL) and program["cpu_s"] >= limits.cpu_s - 0.1
+    # The kernel's count of CPU and the one reported differ by ticks; only the limit sends SIGXCPU.
+    spent = status == -signal.SIGXCPU or (status == -signal.SIGKILL and program["cpu_s"] >= limits.cpu_s)
     late = program["late"] or spent or (tested and ended[1]["late"])
     return Finished(
         how="late" if late else "killed" if status < 0 else "exited", status=status, stdout=stdout, stderr=stderr,

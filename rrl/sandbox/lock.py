@@ -51,6 +51,8 @@ class Lock:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libc.syscall.restype = ctypes.c_long
         self._sealed, self._machine = sealed, platform.machine()
+        if sealed:
+            seccomp.check(self._libc)
         self._give_up_root()
         self._prctl(_PR_SET_NO_NEW_PRIVS, 1)
         self._rules, self.landlock_abi = landlock.nothing_allowed(self._libc) if sealed else (-1, 0)

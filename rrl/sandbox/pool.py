@@ -45,8 +45,17 @@ class Sandbox:
     """
 
     def __init__(
-        self, *, workers: int, cpu_s: int, wall_s: float, memory_mb: int, output_kb: int, packages: tuple[str, ...],
-        package_paths: tuple[str, ...], wall: Literal["auto", "bwrap", "sealed"], unsafe: bool,
+        self,
+        *,
+        workers: int,
+        cpu_s: int,
+        wall_s: float,
+        memory_mb: int,
+        output_kb: int,
+        packages: tuple[str, ...],
+        package_paths: tuple[str, ...],
+        wall: Literal["auto", "bwrap", "sealed"],
+        unsafe: bool,
     ) -> None:
         least = {"workers": (workers, 0), "cpu_s": (cpu_s, 1), "wall_s": (wall_s, cpu_s), "memory_mb": (memory_mb, 64),
                  "output_kb": (output_kb, 1)}  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rrl.sandbox.job import Finished, Job, Script
 from rrl.sandbox.lock import Limits
+from rrl.sandbox.syscalls import NUMBERS
 
 _LIMITS = Limits(cpu_s=2, wall_s=4.0, memory_mb=256, output_kb=64, tasks=32)
 _THROUGH = b"<through>"
@@ -25,13 +26,13 @@ _ATTEMPTS = {
     "opens an internet socket": "socket.socket(socket.AF_INET, socket.SOCK_STREAM)",
     "opens a unix socket": "socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)",
     "forks": "os.fork() or os._exit(0)",
-    "forks by vfork": "raised(libc.syscall({vfork})) or os._exit(0)",
-    "starts a program": "os.execv('/bin/true', ['true'])",
+    "forks by a raw call": "raised(libc.syscall({clone}, 17, 0, 0, 0, 0)) or os._exit(0)",
     "signals its zygote": "os.kill(os.getppid(), 0)",
     "signals the trainer": "os.kill({trainer}, 0)",
     "traces the trainer": "raised(libc.ptrace(16, {trainer}, 0, 0))",
     "makes a namespace": "raised(libc.unshare(0x10000000))",
     "makes a file in memory": "os.memfd_create('x')",
+    "starts a program": "os.execv('/bin/sh', ['sh', '-c', 'echo started-it'])",  # last: nothing comes after it
 }
 _PROGRAM = """
 import ctypes, os, socket
@@ -72,23 +73,24 @@ def breaches(run: Callable[[Job, Limits], Finished]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)  # permissions are not what shall refuse
         outside = Path(folder) / "written"
-        vfork = {"x86_64": 58}.get(os.uname().machine, -1)  # aarch64 has none: the call fails by itself
-        here = {"outside": outside, "trainer": os.getpid(), "vfork": vfork}
+        here = {"outside": outside, "trainer": os.getpid(), "clone": NUMBERS[os.uname().machine]["clone"]}
         filled = {what: how.format(**here) for what, how in _ATTEMPTS.items()}
         done = run(Script(source=_PROGRAM.format(attempts=list(filled.values())), stdin=""), _LIMITS)
         found = [what for what, how in filled.items() if _THROUGH + how.encode() in done.stdout]
-        if outside.exists() and "writes a file" not in found:
-            found.append("writes a file")
+        found += ["starts a program"] if b"started-it" in done.stdout else []
+        found += ["writes a file"] if outside.exists() and "writes a file" not in found else []
+    if found:
+        return found
     if done.status != 0:
-        found.append(f"the attacks themselves could not run: {done.stderr[-300:].decode('utf-8', 'replace')}")
-    return found + _limits_broken(run)
+        return [f"cannot run at all: {_last_line(done)}"]
+    return _limits_broken(run)
 
 
 def _limits_broken(run: Callable[[Job, Limits], Finished]) -> list[str]:
     found = []
     echo = run(Script(source="print(int(input()) + 1)", stdin="41\n"), _LIMITS)
     if echo.stdout != b"42\n" or echo.status != 0:
-        found.append(f"a plain program does not work: {echo.stderr[-300:].decode('utf-8', 'replace')}")
+        found.append(f"does not run as it should: {_last_line(echo)}")
     if run(Script(source=_LOOP, stdin=""), replace(_LIMITS, wall_s=0.2)).how != "late":
         found.append("runs for ever")
     memory = run(Script(source=_MEMORY, stdin=""), _LIMITS)
@@ -100,3 +102,8 @@ def _limits_broken(run: Callable[[Job, Limits], Finished]) -> list[str]:
     if len(run(Script(source=_OUTPUT, stdin=""), _LIMITS).stdout) > _LIMITS.output_kb << 10:
         found.append("writes more than it may")
     return found
+
+
+def _last_line(done: Finished) -> str:
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return said[-1][:300] if said else f"{done.how} with status {done.status}"

@@ -1,15 +1,16 @@
 """Is what a program sent back the value that was expected? Decided here, where the program has never been.
 
-Walks by the expected value: a reply that is larger than it is unequal before anything is built from it, so a hostile
-dict whose keys collide costs nothing.
+Walks by the expected value: a reply that is larger than it is unequal before anything is built from it, and a key is
+looked up among those expected before it is stored, so hostile keys whose hashes collide cost nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
-from rrl.sandbox.values import NotPlain, Wire, decode, tagged
+from rrl.sandbox.values import NotPlain, Wire, decode, encode, size, tagged
 
 
 def same(expected: Any, wire: Wire, *, tolerance: float, sequences_alike: bool) -> bool:
@@ -23,7 +24,7 @@ def same(expected: Any, wire: Wire, *, tolerance: float, sequences_alike: bool) 
     """
     try:
         return _same(expected, wire, tolerance, sequences_alike)
-    except NotPlain:
+    except (NotPlain, RecursionError):  # the second: nested as deeply as JSON allows
         return False
 
 
@@ -37,7 +38,7 @@ def _same(expected: Any, wire: Wire, tolerance: float, alike: bool) -> bool:
         if not isinstance(wire, dict):
             return False
         key, held = tagged(wire)
-        return key in ("s", "z") and len(held) == len(expected) and bool(decode(wire) == expected)
+        return key in ("s", "z") and len(held) == len(expected) and len(set(_known(held, expected))) == len(expected)
     if isinstance(expected, dict):
         return _same_dict(expected, wire, tolerance, alike)
     if isinstance(wire, list) or (isinstance(wire, dict) and tagged(wire)[0] in "tszd"):
@@ -66,12 +67,24 @@ def _same_dict(expected: dict[Any, Any], wire: Wire, tolerance: float, alike: bo
     key, held = tagged(wire)
     if key != "d" or len(held) != len(expected):
         return False
-    found: dict[Any, Wire] = {}
-    for pair in held:
-        if not isinstance(pair, list) or len(pair) != 2:
-            return False
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in held):
+        return False
+    found = dict(zip(_known([k for k, _ in held], expected), (v for _, v in held), strict=True))
+    return len(found) == len(expected) and all(_same(expected[k], found[k], tolerance, alike) for k in expected)
+
+
+def _known(keys: list[Wire], expected: Collection[Any]) -> list[Any]:
+    """The keys themselves. Raises NotPlain at the first that is none of those expected."""
+    largest = max((size(encode(key)) for key in expected), default=0)
+    found = []
+    for wire in keys:
+        if size(wire) > largest:
+            raise NotPlain("a key larger than all that are expected")
+        key = decode(wire)
         try:
-            found[decode(pair[0])] = pair[1]
+            if key not in expected:
+                raise NotPlain("a key that is not expected")
         except TypeError as error:
             raise NotPlain("a key that cannot be one") from error
-    return found.keys() == expected.keys() and all(_same(expected[k], found[k], tolerance, alike) for k in expected)
+        found.append(key)
+    return found

@@ -60,6 +60,14 @@ def program(machine: str, pid: int) -> bytes:
     return b"".join(struct.pack("=HBBI", *line) for line in code)
 
 
+def check(libc: ctypes.CDLL) -> None:
+    """Raises OSError where no filter can be had."""
+    get_action_avail = 2
+    action = ctypes.c_uint32(_ERRNO)
+    if libc.syscall(NUMBERS[platform.machine()]["seccomp"], get_action_avail, 0, ctypes.byref(action)) != 0:
+        raise OSError(ctypes.get_errno(), "no seccomp: this kernel lacks the call, or its container forbids it")
+
+
 def install(libc: ctypes.CDLL, filter_: bytes) -> None:
     """Puts the filter on every thread of this process; ``no_new_privs`` must be set. Raises OSError."""
     buffer = ctypes.create_string_buffer(filter_, len(filter_))

@@ -56,13 +56,16 @@ def encode(value: Any, depth: int = 0) -> Wire:
 
 
 def parse(line: bytes) -> Any:
-    """One line of JSON, without NaN, without floats and without numbers of thousands of digits.
+    """One line of JSON, without NaN, without floats, without numbers of thousands of digits and with at most one key in
+    an object, so that no dict with many keys that collide is ever built.
 
     Raises:
       NotPlain: it is none.
     """
     try:
-        return json.loads(line.decode("utf-8", "strict"), parse_float=_refuse, parse_constant=_refuse)
+        return json.loads(
+            line.decode("utf-8", "strict"), parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_one_pair
+        )
     except (ValueError, RecursionError) as error:
         raise NotPlain(f"not a line of plain values: {type(error).__name__}") from error
 
@@ -90,6 +93,13 @@ def decode(wire: Wire, depth: int = 0) -> Any:
         raise NotPlain(f"{key!r} holds what it cannot") from error
 
 
+def size(wire: Wire) -> int:
+    """Items in ``wire`` and in what it holds; what decoding it may cost is a function of this alone."""
+    if isinstance(wire, dict):
+        return 1 + sum(size(held) for held in wire.values())
+    return 1 + sum(size(item) for item in wire) if isinstance(wire, list) else 1
+
+
 def tagged(wire: Wire) -> tuple[str, Any]:
     """Key and content of an object of one key. Raises NotPlain."""
     if not isinstance(wire, dict) or len(wire) != 1:
@@ -112,6 +122,12 @@ def scalar(key: str, held: Any) -> int | float | complex | bytes:
     if key == "b":
         return bytes.fromhex(held)
     raise NotPlain(f"{key!r} is no plain value")
+
+
+def _one_pair(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) != 1:
+        raise NotPlain(f"an object of {len(pairs)} keys")
+    return dict(pairs)
 
 
 def _refuse(text: str) -> Any:

@@ -19,8 +19,8 @@ _ROOT = Path(__file__).parents[2]
 _INSIDE = "/sandbox"  # where the zygote's code is mounted
 
 
-class SandboxUnavailable(RuntimeError):
-    """Programs cannot be run safely here; says what is missing and what can be done."""
+class SandboxUnavailable(ValueError):
+    """Programs cannot be run safely here, as the config asks; says what is missing and what can be done."""
 
 
 def possible(wanted: Literal["auto", "bwrap", "sealed"], unsafe: bool) -> list[Wall]:
@@ -54,7 +54,8 @@ def command(wall: Wall, packages: Sequence[str], paths: Sequence[str]) -> list[s
     """
     root = _INSIDE if wall == "bwrap" else str(_ROOT)
     code = (
-        f"import sys; sys.path[:0] = [{root!r}]; from rrl.sandbox.zygote import serve; del sys.path[0]; "
+        # Behind the standard library's: this folder may be a site-packages with modules of any name.
+        f"import sys; sys.path.append({root!r}); from rrl.sandbox.zygote import serve; sys.path.pop(); "
         f"sys.path += {list(paths)!r}; serve({{fd}}, {wall != 'unsafe'}, {tuple(packages)!r})"
     )
     # The base interpreter without site: no .pth files, no user's packages. -B: it writes nothing.

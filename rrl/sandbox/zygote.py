@@ -21,15 +21,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from rrl.sandbox import guest
+from rrl.sandbox import guest, habits
 from rrl.sandbox.lock import HIGH, Limits, Lock
+from rrl.sandbox.packet import JOB, RESULTS, STDERR, STDIN, STDOUT, TESTS
 from rrl.sandbox.preload import preload
 
 _MOST_FILES = 8
 _GONE_S = 0.25  # how often a waiting zygote looks whether its trainer is still there
 _COUNT_S = 2.0  # how often the user's tasks are counted
-JOB, STDIN, STDOUT, STDERR, RESULTS = range(5)
-"""Order of the files of a job; without RESULTS where nothing is sent back."""
 
 
 def serve(descriptor: int, sealed: bool, packages: tuple[str, ...]) -> None:
@@ -40,7 +39,7 @@ def serve(descriptor: int, sealed: bool, packages: tuple[str, ...]) -> None:
         sys.argv[:] = [""]
         preload(packages)
         site.setquit()  # exit() and quit(); the rest of site is not wanted
-        guest.lenient_setrlimit()
+        habits.replace_what_programs_ask_for()
         lock = Lock(sealed=sealed)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         gc.collect()
@@ -91,35 +90,37 @@ def _threads_of(pid: str) -> int:
 def _started(mode: str, files: list[int], limits: Limits, lock: Lock) -> list[int]:
     """pids; the process of the program first."""
     if mode == "script":
-        return [_fork(lambda job: guest.run_script(job), files, [], limits, lock)]
+        return [_fork(guest.run_script, files, JOB, [], limits, lock)]
     if mode == "calls":
-        return [_fork(lambda job: guest.run_calls(job, 3), files, [files[RESULTS]], limits, lock)]
+        return [_fork(lambda job: guest.run_calls(job, 3), files, JOB, [files[RESULTS]], limits, lock)]
     asked_read, asked_write = os.pipe()
     replied_read, replied_write = os.pipe()
-    solver = _fork(lambda job: guest.run_solver(job, 3, 4), files, [asked_read, replied_write], limits, lock)
-    tester = _fork(
-        lambda job: guest.run_tester(job, 3, 4, 5), files, [replied_read, asked_write, files[RESULTS]], limits, lock
-    )
+    solver = _fork(lambda job: guest.run_solver(job, 3, 4), files, JOB, [asked_read, replied_write], limits, lock)
+    more = [replied_read, asked_write, files[RESULTS]]
+    tester = _fork(lambda tests: guest.run_tester(tests, 3, 4, 5), files, TESTS, more, limits, lock)
     for end in (asked_read, asked_write, replied_read, replied_write):
         os.close(end)
     return [solver, tester]
 
 
-def _fork(run: Callable[[dict[str, Any]], int], files: list[int], more: list[int], limits: Limits, lock: Lock) -> int:
-    """A locked child that holds stdin, stdout, stderr and ``more`` as 0, 1, 2, 3 and on, and nothing else."""
+def _fork(
+    run: Callable[[dict[str, Any]], int], files: list[int], read: int, more: list[int], limits: Limits, lock: Lock
+) -> int:
+    """A locked child that has read the file ``read`` and holds stdin, stdout, stderr and ``more`` as 0, 1, 2, 3 and on,
+    and nothing else."""
     zygote = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        job = json.loads(_whole(files[JOB]))
+        job = json.loads(_whole(files[read]))
         held = [os.dup(f) for f in (files[STDIN], files[STDOUT], files[STDERR], *more)]
         for number, file in enumerate(held):
             os.dup2(file, number)
         lock.close(limits, zygote, len(held))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        guest.fresh_standard_streams()
+        habits.fresh_standard_streams()
         status = run(job)
     except BaseException:  # noqa: BLE001 - no exception may carry a child into the zygote's loop
         traceback.print_exc()
@@ -166,4 +167,3 @@ def _kill(children: Any) -> None:
 def _trainer_is_gone(link: socket.socket) -> bool:
     ready, _, _ = select.select([link], [], [], 0.0)
     return bool(ready) and not link.recv(1, socket.MSG_PEEK)
-

@@ -41,7 +41,8 @@ def tried(action):
 """
 
 # {file}: a canary, writable by all.  {folder}: where it lies.  {victim}: pid of a sleeping process.  {trainer}: pid of
-# the process that holds the sandbox.
+# the process that holds the sandbox, whose environment has RRL_SECRET.  {allowed}: numbers of the calls that a program
+# may make with any arguments.
 ATTACKS = {
     # ---- processes
     "fork": "tried(lambda: os.fork() or os._exit(0))",
@@ -79,6 +80,14 @@ ATTACKS = {
     "read the environment of process 1": "tried(lambda: open('/proc/1/environ').read())",
     "read its zygote's memory": "tried(lambda: open('/proc/%d/mem' % os.getppid(), 'rb').read(1))",
     "its own environment": "os.environ and os.write(1, b'<through>')",
+    "the trainer's environment, left in memory": (
+        "import gc\nlibc.getenv.restype = ctypes.c_char_p\nif libc.getenv(b'RRL_SECRET'): os.write(1, b'<through>')\n"
+        "r, w = os.pipe()\nstack = ctypes.addressof(ctypes.c_void_p.in_dll(libc, 'environ'))\n"
+        "at = ctypes.c_void_p.from_address(stack).value or 0\n"
+        "for page in range((at >> 12) - 4, (at >> 12) + 16):\n"
+        "    if libc.write(w, ctypes.c_void_p(page << 12), 4096) == 4096 and b'rrl-' + b'secret' in os.read(r, 4096):\n"
+        "        os.write(1, b'<through>')"
+    ),
     "its own memory by /proc": "tried(lambda: open('/proc/self/mem', 'r+b'))",
     "priority": "tried(lambda: os.nice(-5))",
     "a sibling's core": "tried(lambda: os.sched_setaffinity({victim}, [0]))",
@@ -105,12 +114,30 @@ ATTACKS = {
     "many small files": "for i in range(100): tried(lambda: open('{folder}/small%d' % i, 'w').write('x'))",
     "terminal": "tried(lambda: open('/dev/tty').read(1))",
     "write into the terminal": "import fcntl\ntried(lambda: fcntl.ioctl(0, 0x5412, b'x'))",
+    "a lock on what it shares": "import fcntl\ntried(lambda: fcntl.flock(1, 2))\ntried(lambda: fcntl.lockf(1, 2))",
+    "seals on what it shares": "import fcntl\ntried(lambda: fcntl.fcntl(1, 1033, 15))",
+    "every other command of fcntl": (
+        "import fcntl\nfor command in [*range(5, 64), *range(1024, 1030), *range(1031, 1060)]:\n"
+        "    tried(lambda: fcntl.fcntl(1, command, 0))"
+    ),
+    "larger pipes": "import fcntl\nr, w = os.pipe()\ntried(lambda: fcntl.fcntl(w, 1031, 1 << 24))",
+    "many descriptors": (
+        "held = []\ntry:\n    while True: held.append(os.dup(1))\nexcept OSError: pass\n"
+        "if len(held) > 40: os.write(2, b'<through>')"
+    ),
+    "the result cut off": "os.write(1, b'42\\n'); os.ftruncate(1, 0); os.close(1)",
     "inherited files": (
-        "for fd in range(3, 300):\n    try: os.fstat(fd)\n    except OSError: continue\n    os.write(1, b'<through>')"
+        "for fd in range(3, 5000):\n    try: os.close(os.dup(fd))\n    except OSError: continue\n    os.write(1, b'<through>')"
     ),
     "change root": "tried(lambda: os.chroot('/tmp'))",
     "leave its folder": "tried(lambda: os.chdir('/tmp'))",
     "import of a file": "sys.path[:] = ['/usr/lib/python3']\ntried(lambda: __import__('this_is_nowhere'))",
+    # ---- calls
+    "every other call": (
+        "allowed = {allowed}\nfor number in range(1024):\n    if number in allowed: continue\n"
+        "    for filler in (0, -1):\n        if libc.syscall(number, *[ctypes.c_long(filler)] * 6) >= 0 or "
+        "ctypes.get_errno() not in (1, 25, 38):\n            os.write(1, b'<through> %d' % number)"
+    ),
     # ---- network
     "tcp": "import socket\ntried(lambda: socket.create_connection(('127.0.0.1', 22), 1))",
     "udp": "import socket\ntried(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))",
@@ -149,13 +176,19 @@ ATTACKS = {
     "endless loop behind blocked signals": (
         "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nwhile True: pass"
     ),
-    "a thread that never ends": "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()",
-    "an exit handler that never ends": "import atexit\natexit.register(lambda: [0 for _ in iter(int, 1)])",
+    "endless loop in a thread": "import threading\nthreading.Thread(target=lambda: all(i == 0 for i in iter(int, 1))).start()",
+    "an exit handler that never ends": "import atexit\natexit.register(lambda: all(i == 0 for i in iter(int, 1)))",
     "segmentation fault": "ctypes.string_at(0)",
     "abort": "os.abort()",
     "stack": "def f(): f()\nsys.setrecursionlimit(10**9)\nf()",
     "deep source": "eval('(' * 100000 + ')' * 100000)",
     "regular expression": "import re\nre.match('(a+)+$', 'a' * 40 + 'b')",
+    "main thread gone": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nlibc.syscall({exit}, 0)"
+    ),
+    "waits for itself": "r, w = os.pipe()\nos.read(r, 1)",
+    "a lock held twice": "import threading\nlock = threading.Lock()\nlock.acquire(); lock.acquire()",
+    "a destructor that never ends": "class D:\n    def __del__(self):\n        while True: pass\nd = D()\ndel d",
     "stopped": "import signal\nsignal.raise_signal(signal.SIGSTOP)",
 }  # fmt: skip
 
@@ -166,9 +199,13 @@ RAW = {
 """Raw calls with zeros: one that is let in succeeds or answers with EFAULT or EINVAL, one that is not with EPERM."""
 
 LATE = {name for name in ATTACKS if name.startswith("endless")} | {
-    "a thread that never ends", "an exit handler that never ends", "regular expression", "stopped",
+    "an exit handler that never ends", "a destructor that never ends", "regular expression", "stopped",
+    "main thread gone", "waits for itself", "a lock held twice",
 }  # fmt: skip
-KILLED = {"segmentation fault", "abort", "stack", "calls of x32", "calls of 32 bits"}
+"""Ended by their CPU time or by the clock."""
+FEW_LATE = {"endless loop that ignores its limit", "endless sleep"}
+"""Enough of them where the others have been run behind another wall."""
+KILLED = {"segmentation fault", "abort", "calls of x32", "calls of 32 bits"}
 NOT_ON_OTHER_MACHINES = {
     "clone without a thread", "clone of a thread into a namespace", "kill by tgkill", "stat by an open file",
     "capabilities", "a filter of its own", "calls of 32 bits", "calls of x32",

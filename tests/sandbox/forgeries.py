@@ -19,6 +19,9 @@ SUITES = {
         tests=(f"assert f(21) == [42, '{SECRET}']", f"assert math.isclose(f(2.5)[0], 5) and f(2.5)[1] == '{SECRET}'"),
     ),
 }  # fmt: skip
+SPIED = CallSuite(setup=f"held = {SECRET!r}", calls=SUITES["calls"].calls, from_json=False)
+"""The answer is in the process of the program for once: whoever looks for it there has to find it."""
+SPIES = ("frames", "garbage collector", "raw memory")
 RIGHT = f"""
 def f(x):
     return [2 * x, {SECRET!r}]
@@ -36,6 +39,19 @@ class Equal{base}:
     def __getitem__(self, i): return self
     def __bool__(self): return True
 """
+_FIND = """
+import sys
+def find(things, depth):
+    for thing in things:
+        if isinstance(thing, str) and 'secret' + '-of' in thing:
+            at = thing.index('secret' + '-of')
+            return thing[at:at + 25]
+        if depth < 5 and isinstance(thing, (list, tuple, set)) and thing is not things:
+            if said := find(list(thing), depth + 1): return said
+        if depth < 5 and isinstance(thing, dict):
+            if said := find(list(thing.values()), depth + 1): return said
+"""
+_TELL = "def f(x): return [2 * x, look()]\nif __name__ == '__main__': print(*f(int(input())))"
 _PASSES = r"""b'{"v": true}\n' b'{"v": [42, "x"]}\n' b'{"ready": true}\n'"""
 
 FORGERIES = {
@@ -65,7 +81,6 @@ FORGERIES = {
         "builtins.all = builtins.any = math.isclose = operator.eq = lambda *a, **k: True\ndef f(x): return True"
     ),
     "asserts switched off": (
-        "import sys\nsys.flags = None\nAssertionError.__init_subclass__ = None\n" if False else
         "import builtins\nclass Quiet(Exception): pass\nbuiltins.AssertionError = Quiet\ndef f(x): raise Quiet"
     ),
     "lines on every descriptor": (
@@ -90,24 +105,20 @@ FORGERIES = {
         f"import os\nclass D:\n    def __del__(self):\n        for fd in range(3, 16):\n            try: os.write(fd, {_PASSES})\n"
         "            except OSError: pass\nd = D()\ndef f(x): return None"
     ),
-    "frames": (
-        "import sys\ndef look():\n    frame, found = sys._getframe(), []\n    while frame:\n"
-        "        found += [str(v) for v in {**frame.f_locals, **frame.f_globals}.values()]\n        frame = frame.f_back\n"
-        "    return [t[t.index('secret-'):][:25] for t in found if 'secret-' in t and 't.index' not in t]\n"
-        "def f(x): return [2 * x, (look() or ['?'])[0]]\n"
-        "if __name__ == '__main__': print(*f(int(input())))"
-    ),
-    "garbage collector": (
-        "import gc\ndef look():\n    for thing in gc.get_objects():\n        try: items = list(thing.values()) if isinstance(thing, dict) else list(thing) if isinstance(thing, (list, tuple)) else []\n"
-        "        except Exception: continue\n        for t in items:\n            if isinstance(t, str) and t.startswith('secret-of'): return t\n"
-        "    return '?'\ndef f(x): return [2 * x, look()]\nif __name__ == '__main__': print(*f(int(input())))"
-    ),
+    "frames": _FIND + (
+        "def look():\n    frame = sys._getframe()\n    while frame:\n"
+        "        for held in (frame.f_locals, frame.f_globals):\n            if said := find(list(held.values()), 0): return said\n"
+        "        frame = frame.f_back\n    return '?'\n"
+    ) + _TELL,
+    "garbage collector": _FIND + "import gc\ndef look(): return find(gc.get_objects(), 0) or '?'\n" + _TELL,
     "raw memory": (
-        "import ctypes\ndef look():\n    mark = ('secret-' + 'of-the').encode()\n    base = id(object()) & ~0xfffff\n"
-        "    held = ctypes.string_at(base, 1 << 18)\n    at = held.find(mark)\n"
-        "    return held[at:at + 25].decode() if at >= 0 else '?'\ndef f(x): return [2 * x, look()]\n"
-        "if __name__ == '__main__': print(*f(int(input())))"
-    ),
+        "import ctypes, gc, os\ndef look():\n    mark, libc, (r, w) = ('secret' + '-of-the').encode(), ctypes.CDLL(None), os.pipe()\n"
+        "    pages = {id(thing) >> 12 for thing in gc.get_objects()}\n"
+        "    for page in sorted({p + d for p in pages for d in range(-8, 8)}):\n"   # the kernel reads it: no fault
+        "        num = libc.write(w, ctypes.c_void_p(page << 12), 4096)\n"
+        "        if num > 0 and mark in (held := os.read(r, num)):\n"
+        "            return held[held.index(mark):][:25].decode('utf-8', 'replace')\n    return '?'\n"
+    ) + _TELL,
     "files of the tests": (
         "def look():\n    import glob\n    for name in glob.glob('/**/*test*', recursive=True):\n        return open(name).read()\n"
         "    return '?'\ndef f(x): return [2 * x, look()]\nif __name__ == '__main__': print(*f(int(input())))"
@@ -122,11 +133,22 @@ FORGERIES = {
     "a value that holds itself": "def f(x):\n    v = []\n    v.append(v)\n    return v",
     "a large value": "def f(x): return [2 * x, 'x' * (1 << 22)]",
     "a number of a million digits": "def f(x): return [1 << (1 << 22), 'x']",
-    "keys that collide": "def f(x): return {i * (2**61 - 1): 0 for i in range(20000)}",
+    "keys that collide": "def f(x): return {i * (2**61 - 1): 0 for i in range(3000)}",
     "not a number": "def f(x): return [float('nan'), float('nan')]",
     "no function": "g = 1",
     "no Python": "def f(x)\n    return 42",
     "the right answer, then a failure": "print(42, 'secret')\nraise SystemExit(1)\ndef f(x): return 1",
     "its own module": "import sys\nsys.modules['tests'] = sys.modules['__main__'] = sys.modules['solution'] = None\ndef f(x): return 1",
+    "a line without an end": "import os\ndef f(x):\n    while True: os.write(4, b'[' * 65536)",
+    "an object of many keys": "import os\ndef f(x):\n    os.write(4, b'{\"v\": 0, \"v\": [42, 0]}\\n' * 9)\n    os._exit(0)",
+    "descriptors closed": "import os\nos.closerange(0, 64)\ndef f(x): return 2 * x",
+    "descriptors exchanged": "import os\nfor a, b in ((0, 4), (4, 3), (2, 3), (1, 3)):\n    try: os.dup2(a, b)\n    except OSError: pass\ndef f(x): return 2 * x",
+    "a trace of its caller": (
+        "import sys\ndef trace(frame, event, value):\n    frame.f_locals.update(kind='solved', v=True)\n    return trace\n"
+        "sys.settrace(trace); sys.setprofile(trace)\ndef f(x): return True"
+    ),
+    "the exit status replaced": "import os, sys\nquit = os._exit\nos._exit = lambda status: quit(0)\nsys.exit = quit\ndef f(x): raise ValueError",
+    "compiles to nothing": "def f(x): return exec(compile('42', 'x', 'eval'))",
+    "a number with many names": "def f(x): return [2.0 * x, '42 secret']\nprint('4_2 secret')",
     "signals to its parent": "import os, signal\ndef f(x): os.kill(os.getppid(), signal.SIGKILL)\nf(0) if 0 else None",
 }  # fmt: skip

@@ -16,10 +16,18 @@ def code_span(response: str) -> tuple[int, int]:
 
     Example: "so\\n```python\\nx = 1\\n```" -> (13, 19).
     """
+    return code_spans(response)[-1]
+
+
+def code_spans(response: str) -> list[tuple[int, int]]:
+    """Every program that a response has written so far, the one that counts last; at least one, maybe empty."""
     held = [match.span("code") for match in _BLOCK.finditer(response) if match["code"].strip()]
-    if held:
-        return held[-1]
-    return (0, 0) if "```" in response else (0, len(response))
+    return held or [(0, 0) if "```" in response else (0, len(response))]
+
+
+def num_closed(response: str) -> int:
+    """Fences that hold anything and are closed. Example: "```\\nx = 1\\n```" -> 1."""
+    return sum(1 for match in _BLOCK.finditer(response) if match["code"].strip() and match.end("code") < match.end())
 
 
 def code_of(response: str) -> str:
@@ -44,6 +52,8 @@ def statement_ends(code: str) -> list[int]:
     ends: list[int] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(code, newline="\n").readline):
+            if token.type == tokenize.ERRORTOKEN:  # how Python 3.11 reads what later ones raise an error at
+                break
             if token.type == tokenize.NEWLINE and token.end[0] < len(starts):
                 ends.append(starts[token.end[0]])
     except (tokenize.TokenError, SyntaxError):  # the response stops in the middle of a statement, or is no Python
@@ -52,15 +62,18 @@ def statement_ends(code: str) -> list[int]:
 
 
 def statement_boundaries(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], apart: int) -> list[int]:
-    """Boundaries t, ascending: tokens[:t] ends with a statement of the program, with or without its line break.
+    """Boundaries t, ascending: tokens[:t] ends before a program, or with a statement of one, with or without its line
+    break.
 
     Args:
       apart: least tokens before the first boundary and between two, >= 1.
     """
     text = decode(tokens)
-    first, last = code_span(text)
+    places: list[int] = []
+    for first, last in code_spans(text):
+        places += [first, *(first + end for end in statement_ends(text[first:last]))]
     found: list[int] = []
-    for place in (first, *(first + end for end in statement_ends(text[first:last]))):
+    for place in places:
         t = bisect_right(range(len(tokens) + 1), place, key=lambda t: len(decode(tokens[:t]))) - 1
         if not 0 < t < len(tokens) or text[len(decode(tokens[:t])) : place].strip():
             continue  # a token that straddles the boundary and holds part of the statement before

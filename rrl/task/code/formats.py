@@ -21,7 +21,7 @@ def apps(where: str, record: Record, shown_tests: int) -> Row:
     Raises ValueError, KeyError or TypeError for what is neither."""
     del shown_tests  # the question gives its own examples
     held = _json(record.get("input_output")) or record
-    inputs, outputs = _json(held["inputs"]), _json(held["outputs"])
+    inputs, outputs = _json(held["inputs"]) or [], _json(held["outputs"]) or []
     if len(inputs) != len(outputs) or not inputs:
         raise ValueError(f"has {len(inputs)} inputs and {len(outputs)} outputs")
     name = held.get("fn_name") or ""

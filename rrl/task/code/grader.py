@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from rrl.protocols import Outcome
-from rrl.sandbox.pool import Sandbox
+from rrl.sandbox.job import Finished, Job
 from rrl.task.code.extract import code_of, code_span, fenced
-from rrl.task.code.suites import Suite, num_tests
+from rrl.task.code.suites import Suite, first_tests, num_tests
 from rrl.task.code.verdict import Verdict, judge
 from rrl.task.data.row import Row
 
@@ -17,6 +18,20 @@ log = logging.getLogger(__name__)
 
 _KEPT = 1 << 16
 """Verdicts remembered: groups of samples repeat programs, filters ask again."""
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """What runs programs: ``rrl.sandbox.pool.Sandbox``. Law: ``map`` keeps the order of its items."""
+
+    fingerprint: str
+    record: dict[str, Any]
+
+    def run(self, job: Job) -> Finished: ...
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]: ...
 
 
 class CodeGrader:
@@ -36,7 +51,7 @@ class CodeGrader:
     """
 
     def __init__(
-        self, *, sandbox: Sandbox, solved_score: float, wrong: float, runtime_error: float, compile_error: float,
+        self, *, sandbox: Runner, solved_score: float, wrong: float, runtime_error: float, compile_error: float,
         partial: float, tolerance: float,
     ) -> None:  # fmt: skip
         if not solved_score > max(wrong, runtime_error) or not min(wrong, runtime_error) >= compile_error:
@@ -52,7 +67,7 @@ class CodeGrader:
         self.score_range = (compile_error, solved_score)
         self._partial, self._tolerance = partial, tolerance
         self.fingerprint = f"code-1 {self._scores} {partial} {tolerance} {sandbox.fingerprint}"
-        self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._verdicts: dict[tuple[str, str, int], Verdict] = {}  # by row, program, tests
         self.counts: Counter[str] = Counter()
         """Programs judged so far, by kind of verdict, and how many of them were unsupported."""
 
@@ -64,23 +79,26 @@ class CodeGrader:
 
     def grade(self, row: Row, response: str) -> Outcome:
         """Runs the program unless its verdict is known. Raises ZygoteLost where nothing can be known."""
-        source = code_of(response)
-        verdict = self._verdicts.get((row.where, source)) or self._judged(row, source)
+        verdict = self.verdict(row, code_of(response), 0)
         least = self._scores[verdict.kind]
         share = self._partial * verdict.passed / verdict.total
         solved = verdict.kind == "solved"
         return Outcome(least if solved else least + share * (self._scores["solved"] - least), solved)
 
+    def verdict(self, row: Row, source: str, num_tests: int) -> Verdict:
+        """On the first ``num_tests`` tests of the row, 0 = all. Raises ZygoteLost."""
+        return self._verdicts.get((row.where, source, num_tests)) or self._judged(row, source, num_tests)
+
     def ahead(self, responses: Sequence[tuple[Row, str]]) -> None:
         """Judges those programs whose verdict is not known, as many at a time as the sandbox runs."""
         asked = {(row.where, code_of(text)): row for row, text in responses}
-        new = [(row, source) for (where, source), row in asked.items() if (where, source) not in self._verdicts]
+        new = [(row, source) for (where, source), row in asked.items() if (where, source, 0) not in self._verdicts]
         self.sandbox.map(self._judged_or_left, new)
 
     def trust(self, row: Row, response: str) -> None:
         """Takes a known solution for right without running it."""
         total = num_tests(row.entry["suite"])
-        self._verdicts[row.where, code_of(response)] = Verdict(
+        self._verdicts[row.where, code_of(response), 0] = Verdict(
             kind="solved", passed=total, total=total, unsupported=""
         )  # fmt: skip
 
@@ -92,18 +110,20 @@ class CodeGrader:
 
     def _judged_or_left(self, asked: tuple[Row, str]) -> None:
         try:
-            self._judged(*asked)
+            self._judged(*asked, 0)
         except RuntimeError:  # it is judged again, and fails for all to see, when its score is asked for
             log.warning("no verdict on a program for %s", asked[0].where, exc_info=True)
 
-    def _judged(self, row: Row, source: str) -> Verdict:
-        suite: Suite = row.entry["suite"]
+    def _judged(self, row: Row, source: str, num: int) -> Verdict:
+        suite: Suite = first_tests(row.entry["suite"], num) if num else row.entry["suite"]
         verdict = judge(
             self.sandbox.run, source, suite, stop_early=self._partial == 0.0, tolerance=self._tolerance
         )  # fmt: skip
         if len(self._verdicts) >= _KEPT:
             self._verdicts.clear()
-        self._verdicts[row.where, source] = verdict
+        self._verdicts[row.where, source, num] = verdict
+        if num:
+            return verdict  # asked for on the way; what counts is judged at the end
         self.counts[verdict.kind] += 1
         if verdict.unsupported:
             self.counts["unsupported"] += 1

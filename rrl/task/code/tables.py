@@ -33,9 +33,6 @@ class CodeTables:
     ) -> None:  # fmt: skip
         if not train:
             raise ValueError("task.data.train is empty; expected at least one file, pkg:// or hub:// source")
-        for key, name in (("train_format", train_format), ("heldout_format", heldout_format)):
-            if name not in FORMATS:
-                raise ValueError(f"task.data.{key} is {name!r}; expected one of: {', '.join(FORMATS)}")
         if max_tests < 0 or shown_tests < 0:
             raise ValueError(f"task.data has max_tests {max_tests}, shown_tests {shown_tests}; expected both >= 0")
         self._train, self._heldout, self._formats = train, heldout, (train_format, heldout_format)

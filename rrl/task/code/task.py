@@ -15,9 +15,9 @@ from rrl.protocols import Outcome, TextCodec
 from rrl.ranks import Ranks
 from rrl.task.code.extract import statement_boundaries
 from rrl.task.code.grader import CodeGrader
-from rrl.task.data.row import Data, Table
+from rrl.task.data.row import Data, Row, Table
 from rrl.task.text import TextTask
-from rrl.types import Problem, Tokens
+from rrl.types import Problem, Tokens, plain
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ class CodeTask:
 
     def score(self, problem: Problem, response: Tokens) -> Outcome:
         """The verdict on a response that ended by itself; the lowest score for one that was cut."""
-        return self._text.score(problem, response)
+        return self._text.score(problem, plain(response))
 
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None:
         """Runs the programs of ``responses`` many at a time; ``score`` then knows their verdicts."""
         self._grader.ahead([
-            (self._text.row(problem), self.codec.decode(response[:-1]))
+            (self.row(problem), self.codec.decode(plain(response[:-1])))
             for problem, response in responses if response and response[-1] in problem.stop
         ])  # fmt: skip
 
@@ -81,10 +81,14 @@ class CodeTask:
         return self._text.demonstrations(num, generator)
 
     def steps(self, problem: Problem, response: Tokens) -> list[int]:
-        """Before the program and behind each of its statements."""
+        """Before each program of the response and behind each of its statements."""
         ended = bool(response) and response[-1] in problem.stop
         said = response[:-1] if ended else response
-        return statement_boundaries(self.codec.decode, said, self._apart)
+        return statement_boundaries(self.codec.decode, plain(said), self._apart)
+
+    def row(self, problem: Problem) -> Row:
+        """What ``problem`` was made of."""
+        return self._text.row(problem)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.codec.decode(tokens)
