@@ -15,7 +15,7 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 class Exchange(NamedTuple):
-    """prompt: a transcript that ends with ``ASSISTANT``, or "" where the response stands alone.  response: the answer."""
+    """prompt: a transcript that ends with ``ASSISTANT``, "" where the response stands alone.  response: the answer."""
 
     prompt: str
     response: str

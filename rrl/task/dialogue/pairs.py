@@ -52,7 +52,7 @@ def pairs_of(sources: Mapping[str, Sequence[str]], key: str) -> list[Pair]:
 
 
 def ranked_right(scorer: Scorer, pairs: Sequence[Pair]) -> np.ndarray:
-    """[P] whether the chosen answer of each pair (which has both) scores higher than the rejected one; ties are wrong."""
+    """[P] whether the chosen answer of each pair, which has both, beats the rejected one; a tie does not."""
     better, worse = (scorer([Exchange(p.prompt, text or "") for p, text in zip(pairs, texts, strict=True)])
                      for texts in ([p.chosen for p in pairs], [p.rejected for p in pairs]))  # fmt: skip
     return np.asarray(better > worse)
