@@ -9,6 +9,7 @@ import matplotlib
 
 from rrl.report.arms import Arm, group_arms
 from rrl.report.compare import HEADLINE, read_runs
+from rrl.report.dialogue import dialogue_section
 from rrl.report.load import Run
 from rrl.report.runs_csv import mean_of, write_csv
 from rrl.report.stats import t_interval
@@ -59,6 +60,7 @@ def _page(arms: Sequence[Arm], notes: Sequence[str], stem: Path) -> str:
         "`capability` the same behind the right prefix; `gap` their difference. "
         "`right prefixes` (share among replays) and `critic AUC` (P(solved) behind the right prefix against wrong ones "
         f"of the same problem; .5 is chance) are means over the run.\n\n{table}\n\n![hard success]({stem.name}.png)\n\n"
+        + dialogue_section(arms)
         + "".join(f"- {note}\n" for note in notes)
         + _made(runs)
     )

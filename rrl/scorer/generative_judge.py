@@ -52,7 +52,6 @@ class GenerativeJudge:
         where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         loaded: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype))
         self._model = loaded.to(where).eval().requires_grad_(False)
-        self.fingerprint = f"{model}@{revision} {prompt} {answers}"
 
     @torch.no_grad()
     def __call__(self, exchanges: Sequence[Exchange]) -> np.ndarray:

@@ -36,7 +36,6 @@ class PreferenceModel:
             raise ValueError(f"scorer.reads is chat, and the tokenizer of {model!r} has no chat template; expected "
                              "transcript or response")
         self._reads = reads
-        self.fingerprint = f"{model}@{revision} {reads} {good_label}"
 
     def __call__(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """[S] scores, in float64, higher = more of what the model was trained to find."""

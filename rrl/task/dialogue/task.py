@@ -72,9 +72,8 @@ class DialogueTask:
         self._quantile, self._bar_samples, self._rejected_frac = quantile, bar_samples, demo_rejected_frac
         self._reference: Policy | None = None
         self._answers = self._spelled(max_response)
-        models = [getattr(scorer, "fingerprint", repr(scorer)) for scorer in (reward, helpful, harm)]
-        said = [self._text.fingerprint, models, quantile, bar_samples, demo_rejected_frac, harm_at, self._kinds,
-                [(p.id, pair) for p, pair, *_ in self._answers]]  # fmt: skip
+        # Without the scorers: it keys the warm start, which another reward model does not change.
+        said = [self._text.fingerprint, demo_rejected_frac, [(p.id, pair) for p, pair, *_ in self._answers]]
         self.fingerprint = hashlib.blake2b(repr(said).encode(), digest_size=8).hexdigest()
 
     def train_problems(self) -> list[Problem]:

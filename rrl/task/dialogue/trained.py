@@ -71,7 +71,6 @@ class TrainedReward:
         facts = {"loss": "bradley_terry", "damage_frac": damage_frac, "swap_frac": swap_frac}
         kept = _Kept(Path(cache_dir), model_seed, recipe, facts, train, ranks)
         self._model = kept.model(loss_of, "transcript", rows_per_batch)
-        self.fingerprint = kept.fingerprint
 
     def __call__(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """[S] scores."""
@@ -113,7 +112,6 @@ class TrainedHarm:
         facts = {"loss": "logistic", "harmful_kind": harmful_kind, "min_bytes": min_bytes}
         kept = _Kept(Path(cache_dir), model_seed, recipe, facts, train, ranks)
         self._model = kept.model(loss_of, "response", rows_per_batch)
-        self.fingerprint = kept.fingerprint
 
     def __call__(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """[S] log-odds."""
@@ -160,8 +158,8 @@ class _Kept:
         self, directory: Path, seed: int, recipe: Recipe, facts: dict[str, Any], pairs: Sequence[Pair], ranks: Ranks
     ) -> None:
         said = json.dumps([seed, repr(recipe), facts, pairs, version("rrl")], sort_keys=True)
-        self.fingerprint = hashlib.blake2b(said.encode(), digest_size=12).hexdigest()
-        self._folder, self._seed, self._recipe, self._ranks = directory / self.fingerprint, seed, recipe, ranks
+        self._folder = directory / hashlib.blake2b(said.encode(), digest_size=12).hexdigest()
+        self._seed, self._recipe, self._ranks = seed, recipe, ranks
 
     def model(
         self, loss_of: Callable[[Texts, int], Tensor], reads: Literal["transcript", "response"], rows_per_batch: int

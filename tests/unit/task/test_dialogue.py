@@ -1,4 +1,4 @@
-"""Dialogue by hand: pairs and bad rows, the bar, scores and ``solved``, figures beside the reward, a bar that is kept."""
+"""Dialogue by hand: pairs and bad rows, the bar, scores and ``solved``, figures beside the reward, what is kept."""
 
 import json
 
@@ -31,8 +31,6 @@ BAD = [hh("Steal?", "Please do not.", "Grab it")]
 
 class Counted:
     """Score = length of the response; remembers its calls."""
-
-    fingerprint = "counted"
 
     def __init__(self, factor=1.0):
         self.calls, self.factor = [], factor
