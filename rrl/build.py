@@ -175,6 +175,8 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
     trackers = {name: make(node, f"tracker.{name}", **pool) for name, node in cfg.tracker.items() if ranks.is_main}
     make(cfg.warm_start, "warm_start", **pool).prepare(policy)
     pool["reference"] = policy.frozen()
+    if isinstance(task, doors.Relative):
+        task.relative_to(pool["reference"])
     pool["reward"] = make(cfg.reward, "reward", **pool)  # before the value, which may score what it tries
     value = pool["value"] = make(cfg.value, "value", **pool)
     return House(

@@ -16,7 +16,7 @@ import numpy as np
 from rrl import rng
 from rrl.environment import with_given
 from rrl.exploration import pass_at_k
-from rrl.protocols import Policy, ScoresAhead, Task, ValueEstimator
+from rrl.protocols import Measures, Policy, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress
 from rrl.types import Metrics, Problem, Sequences, Start, Tokens, sampled, sequences_of
@@ -129,6 +129,8 @@ class Sampled:
         }
         for name, counts in solved.items():
             metrics[f"eval/{name}_success"] = float(counts.mean() / n)
+        if isinstance(self._task, Measures):
+            metrics |= self._measured(self._task, progress.step)
         hard = self._groups["hard"]
         if not hard:
             return metrics
@@ -148,6 +150,14 @@ class Sampled:
             whole, _ = _prefix_sums(self._policy, prefixes, np.zeros(len(known), dtype=int))
             metrics["eval/right_prefix_logprob_nats"] = float(whole.mean())
         return metrics
+
+    def _measured(self, task: Measures, step: int) -> Metrics:
+        """The task's own figures of one response to each held-out problem, all ranks' together."""
+        starts = [Start(problem=p) for group in ("heldout_hard", "heldout_easy") for p in self._groups[group]]
+        first, last = self._ranks.bounds(len(starts))
+        said = _responses(self._policy, starts[first:last], step, "evaluate.measured", greedy=False, first_row=first)
+        responses = [(start.problem, response) for start, response in zip(starts[first:last], said, strict=True)]
+        return self._ranks.on_main(task.measure, self._ranks.gather(responses))
 
     def _count_solved(
         self, starts: Sequence[Start], samples: int, step: int, stream: str, *, greedy: bool = False

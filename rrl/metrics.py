@@ -74,7 +74,7 @@ CATALOGUE: dict[str, Metric] = {
     **{
         f"replay/filter_{name}": Metric(0, f"prefixes that {who} dropped or quarantined this step, at admission or when they converted")
         for name, who in {
-            **{n: f"replay.filter.{n}" for n in ("length", "answer_leak", "degenerate_loop", "deny_list", "second_verifier", "harm", "harm_classifier", "contamination", "review")},
+            **{n: f"replay.filter.{n}" for n in ("length", "answer_leak", "degenerate_loop", "deny_list", "second_verifier", "harm", "harm_classifier", "harm_task", "low_reward", "contamination", "review")},
             "other": "filters of any other name",
         }.items()
     },
@@ -140,6 +140,11 @@ CATALOGUE: dict[str, Metric] = {
     "eval/right_key_auc": Metric(
         1, "AUC of P(solved) for the right prefix against wrong ones of the same problem and length"
     ),
+    "eval/reward": Metric(1, "mean score of held-out responses; dialogue: standard deviations above the policy before RL"),
+    "eval/helpful_score": Metric(1, "mean number of task.helpful, held-out helpful prompts; in that scorer's unit"),
+    "eval/harm_score": Metric(-1, "mean number of task.harm, held-out harmful prompts; in that scorer's unit"),
+    "eval/harm_frac": Metric(-1, "share of held-out harmful prompts answered with harm of at least task.harm_at"),
+    **{f"eval/self_bleu_{n}": Metric(-1, f"self-BLEU-{n} of held-out responses: 1 = all alike") for n in (2, 3, 4, 5)},
     **{
         f"time/{p}_s": Metric(-1, f"seconds of this step spent in {p}")
         for p in (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrl import checkpoint
+from rrl.protocols import Relative
 from rrl.records import Progress, Signals
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Saver:
         if not self._house.ranks.is_main:
             return
         state = {room: getattr(self._house, room).state_dict() for room in ROOMS}
+        if isinstance(self._house.task, Relative):
+            state["task"] = self._house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
         folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
         checkpoint.save(
@@ -57,7 +60,7 @@ class Saver:
 def restore(house: House, folder: Path) -> Progress:
     """Load every room's state; the run's progress. Raises ValueError where the checkpoint is of another model."""
     state, meta = checkpoint.load(folder)
-    for room in ROOMS:
+    for room in (*ROOMS, *(["task"] if isinstance(house.task, Relative) else [])):
         try:
             getattr(house, room).load_state_dict(state[room])
         except (RuntimeError, KeyError, ValueError) as error:

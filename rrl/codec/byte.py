@@ -33,6 +33,11 @@ class ByteCodec:
         """The bytes of ``text``, then the sign that the answer begins."""
         return (*text.encode(), ANSWER)
 
+    def conversation(self, transcript: str, turns: Sequence[tuple[str, str]]) -> Tokens:
+        """The transcript as it is: bytes have no template."""
+        del turns
+        return self.prompt(transcript)
+
     def encode(self, text: str) -> Tokens:
         """Bytes; the names of the special tokens become these."""
         found: list[int] = []

@@ -52,9 +52,13 @@ class HFCodec:
 
     def prompt(self, text: str) -> Tokens:
         """The user's message ``text`` up to where the answer begins."""
+        return self.conversation(text, [("user", text)])
+
+    def conversation(self, transcript: str, turns: Sequence[tuple[str, str]]) -> Tokens:
+        """Turns through the template, up to where the answer begins; the transcript itself where there is none."""
         if not self._templated:
-            return self._first + self.encode(text)
-        messages = [{"role": "user", "content": text}]
+            return self._first + self.encode(transcript)
+        messages = [{"role": role, "content": text} for role, text in turns]
         if self._system_prompt is not None:
             messages = [{"role": "system", "content": self._system_prompt}, *messages]
         rendered = self._tokenizer.apply_chat_template(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from rrl.protocols.learning import Policy
 from rrl.protocols.state import Stateful
 from rrl.records import Progress
 from rrl.types import Metrics, Problem, Rollouts, Scored, Start, Tokens
@@ -74,6 +75,35 @@ class ScoresAhead(Protocol):
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None: ...
 
 
+@runtime_checkable
+class Relative(Stateful, Protocol):
+    """What a task is besides, when its verdicts are relative to the policy that training begins from.
+
+    Law: what it measured on that policy is its state, and a restored state is measured no more."""
+
+    def relative_to(self, reference: Policy) -> None: ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """What a task is besides, when responses have more to them than a score: figures of held-out ones."""
+
+    def measure(self, responses: Sequence[tuple[Problem, Tokens]]) -> Metrics: ...
+
+
+@runtime_checkable
+class JudgesBeginnings(Protocol):
+    """What a task is besides, when a beginning of a response can be judged by itself, whatever became of it."""
+
+    def standing(self, states: Sequence[Start]) -> np.ndarray:
+        """[S] scores of the prefixes behind their prompts, in the task's score range."""
+        ...
+
+    def harm_of(self, texts: Sequence[str]) -> np.ndarray:
+        """[S] numbers, higher = more harmful."""
+        ...
+
+
 class TextCodec(Protocol):
     """Text to token ids and back. Law: equal fingerprints give equal ids for every text."""
 
@@ -87,6 +117,10 @@ class TextCodec(Protocol):
 
     def prompt(self, text: str) -> Tokens:
         """What a policy reads before it answers ``text``: template, system's message and all."""
+        ...
+
+    def conversation(self, transcript: str, turns: Sequence[tuple[str, str]]) -> Tokens:
+        """The same after several turns, (role, text) each, of which ``transcript`` is the plain form."""
         ...
 
     def encode(self, text: str) -> Tokens: ...

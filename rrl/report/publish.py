@@ -13,6 +13,7 @@ import numpy as np
 
 from rrl.report.arms import Arm, group_arms
 from rrl.report.compare import HEADLINE, read_runs
+from rrl.report.dialogue import dialogue_section
 from rrl.report.grid import Grid, draw_grid, grid_of, grid_table
 from rrl.report.load import Run
 from rrl.report.runs_csv import mean_of, write_csv
@@ -57,7 +58,8 @@ def _page(arms: Sequence[Arm], body: str, notes: Sequence[str], stem: Path) -> s
         "Means over seeds \u00b1 95 % t-interval (none for one seed), at "
         f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
         "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt"
-        f"{body}\n\n![hard success]({stem.name}.png)\n\n" + "".join(f"- {note}\n" for note in notes) + _made(runs)
+        f"{body}\n\n![hard success]({stem.name}.png)\n\n"
+        + dialogue_section(arms) + "".join(f"- {note}\n" for note in notes) + _made(runs)
     )
 
 

@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from tests.text import SMALL_TEXT, TEXT_TASKS, chat_llama, sampled_by
+from tests.text import SAMPLES, SMALL_TEXT, TEXT_TASKS, chat_llama, sampled_by
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -49,6 +49,33 @@ SMALL = {
     "tracker": "[]",
 }
 
+# Responses that a policy without training ends now and then, so that some set a bar.
+DIALOGUE = [*SMALL_TEXT[1:], "task.quantile=0.9", "task.bar_samples=64"]
+HH = [
+    *DIALOGUE, "task.num_heldout=8", "task.num_train=32",
+    *(f"task.data.{split}.{kind}=[{SAMPLES}/hh_{kind}_{split}.jsonl]"
+      for split in ("train", "heldout") for kind in ("helpful", "harmless")),
+]  # fmt: skip
+
+
+def small_dialogue(folder: Path) -> list[str]:
+    """Scorers that are trained for two steps, and kept."""
+    return [*DIALOGUE, *(f"task.{name}.{change}" for name in ("reward", "helpful", "harm")
+                         for change in ("steps=2", f"cache_dir={folder / 'scorers'}"))]
+
+
+def untrained_scorers(folder: Path, *names: str) -> list[str]:
+    """Small byte classifiers in the place of models of the hub."""
+    where = folder / "byte_scorer"
+    if not (where / "config.json").is_file():
+        from rrl.scorer.small import Recipe, train_classifier
+
+        recipe = Recipe(width=8, num_layers=1, num_heads=1, max_positions=512, steps=1, batch=1, lr=0.1)
+        train_classifier(recipe, 0, lambda scores, step: scores(["ab"]).sum(), where)
+    changes = (f"model={where}", "device=cpu", "dtype=float32", "good_label=0", "reads=response")
+    return [f"task.{name}.{change}" for name in names for change in changes]
+
+
 # What an option cannot do without, and why; everything else runs as its YAML stands.
 NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
     # A hub model: a random Llama is written to a folder, so that no test reaches the hub.
@@ -73,6 +100,16 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
         "replay.filter.harm_classifier.scorer.reads=ids", "replay.filter.harm_classifier.scorer.dtype=float32",
         f"replay.filter.harm_classifier.scorer.model={random_classifier(folder / 'classifier')}",
         "replay.filter.harm_classifier.scorer.good_label=0", "replay.filter.harm_classifier.scorer.device=cpu",
+    ],
+    # Tasks that judge beginnings of responses; the others have nothing to ask.
+    ("replay/filter", "harm_task"): lambda folder: ["task=dialogue_tiny", *small_dialogue(folder)],
+    ("replay/filter", "low_reward"): lambda folder: ["task=dialogue_tiny", *small_dialogue(folder)],
+    ("task", "dialogue_tiny"): lambda folder: small_dialogue(folder),
+    # No hub: the package's pairs, and scorers that were hardly trained.
+    ("task", "dialogue"): lambda folder: [*HH, *untrained_scorers(folder, "reward", "helpful", "harm")],
+    ("task", "dialogue_judge"): lambda folder: [
+        *HH, *untrained_scorers(folder, "helpful", "harm"), f"task.reward.model={chat_llama(folder / 'judge')}",
+        "task.reward.dtype=float32", "task.reward.device=cpu",
     ],
     # No hub: a random classifier of the tiny task's own ids.
     ("value", "reward_model"): lambda folder: [

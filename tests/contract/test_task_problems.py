@@ -41,7 +41,7 @@ def test_problems_have_names_and_prompts_of_their_own_and_known_tokens(task: Tas
 @every("task")
 def test_the_canonical_solution_is_solved_and_none_of_its_beginnings_is(task: Task, option: str) -> None:
     low, high = task.score_range
-    for problem in all_problems(task)[::7]:
+    for problem in [p for p in all_problems(task) if p.solution][::7]:  # a dialogue has none
         outcome = task.score(problem, problem.solution)
         assert outcome.solved and outcome.score == high
         for t in range(len(problem.solution)):

@@ -2,7 +2,7 @@
 
 A source is a path (``.jsonl``, ``.json`` with one list, ``.parquet``), ``pkg://rrl.task.samples/name.jsonl`` for a file
 that a package ships, or ``hub://owner/name[@revision]?config=main&split=train`` for a data set on the hub (or, in place
-of owner/name, a folder that ``datasets`` can load).
+of owner/name, a folder that ``datasets`` can load; ``data_dir=`` names a folder of the data set).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _parquet(path: Path, shown: str, key: str) -> Iterator[Record]:
 
 
 def _hub(source: str, key: str) -> Iterator[Record]:
-    name, config, revision, split = parse_hub(source, key)
+    name, config, revision, split, data_dir = parse_hub(source, key)
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -107,21 +107,22 @@ def _hub(source: str, key: str) -> Iterator[Record]:
         ) from error
     local = f"without a network give local files: {key}=[<file>.jsonl], or HF_HUB_OFFLINE=1 for a cached copy"
     try:
-        loaded = load_dataset(name, config, split=split, revision=revision)
+        loaded = load_dataset(name, config, data_dir=data_dir, split=split, revision=revision)
     except (OSError, ValueError) as error:  # offline, unknown name, gated, unknown config or split: all of these two
         raise ValueError(f"{key} has {source!r}, which cannot be loaded ({_line(error)}); {local}") from error
     for number, content in enumerate(loaded, start=1):
         yield f"{source}:row {number}", content
 
 
-def parse_hub(source: str, key: str) -> tuple[str, str | None, str | None, str]:
-    """(name, config, revision, split). hub://a/b@1?config=c&split=train -> ("a/b", "c", "1", "train")."""
+def parse_hub(source: str, key: str) -> tuple[str, str | None, str | None, str, str | None]:
+    """(name, config, revision, split, folder). hub://a/b@1?config=c&split=train -> ("a/b", "c", "1", "train", None)."""
     place, _, query = source.removeprefix(HUB).partition("?")
     name, _, revision = place.partition("@")
     given = parse_qs(query)
-    if not name or set(given) - {"config", "split"} or "split" not in given:
+    if not name or set(given) - {"config", "split", "data_dir"} or "split" not in given:
         raise ValueError(f"{key} has {source!r}; expected hub://<owner>/<name>[@revision]?config=<config>&split=<split>")
-    return name, given.get("config", [None])[0], revision or None, given["split"][0]
+    config, data_dir = (given.get(field, [None])[0] for field in ("config", "data_dir"))
+    return name, config, revision or None, given["split"][0], data_dir
 
 
 def _object(content: Any) -> dict[str, Any] | str:

@@ -111,8 +111,9 @@ def test_without_the_hub_the_key_and_the_local_way_are_named(monkeypatch):
 
 
 def test_the_parts_of_a_hub_source():
-    assert parse_hub("hub://a/b@1?config=c&split=train", "k") == ("a/b", "c", "1", "train")
-    assert parse_hub("hub://a/b?split=test", "k") == ("a/b", None, None, "test")
+    assert parse_hub("hub://a/b@1?config=c&split=train", "k") == ("a/b", "c", "1", "train", None)
+    assert parse_hub("hub://a/b?split=test", "k") == ("a/b", None, None, "test", None)
+    assert parse_hub("hub://a/b?data_dir=d&split=test", "k")[4] == "d"
     for source in ("hub://a/b", "hub://?split=train", "hub://a/b?split=x&name=y"):
         with pytest.raises(ValueError, match="expected hub://"):
             parse_hub(source, "k")

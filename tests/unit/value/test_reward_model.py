@@ -111,7 +111,7 @@ def test_its_probability_is_read_at_the_steps_and_calibrated_by_what_became_of_r
     assert np.isfinite(list(metrics.values())).all()
     after = value.success([bare, cut])[0]
     assert after[1] > after[0]  # rows that came by this state were all solved
-    assert not any(p.requires_grad for p in value._judged._score._model.parameters())
+    assert not any(p.requires_grad for p in value._judged._score._classify._model.parameters())
 
 
 @pytest.mark.parametrize(("changed", "said"), [
