@@ -41,6 +41,9 @@ class CausalLM:
         than it keep their own.
     """
 
+    short_keys = ("model", "revision", "gguf_file", "dtype")
+    """Keys of its options that stand for those of ``backbone.source``, so that policy.model=... is enough."""
+
     def __init__(
         self, *, seed: int, task: Task, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
         actions_per_chunk: int, logits_dtype: str,
