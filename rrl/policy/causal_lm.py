@@ -41,6 +41,9 @@ class CausalLM:
         than it keep their own.
     """
 
+    short_keys = ("model", "revision", "gguf_file", "dtype")
+    """Keys of its options that stand for those of ``backbone.source``, so that policy.model=... is enough."""
+
     def __init__(
         self, *, seed: int, task: Task, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
         actions_per_chunk: int, logits_dtype: str,
@@ -199,11 +202,11 @@ class CausalLM:
         return self.backbone.module.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights under the backbone's own names (LlamaForCausalLM's for the tiny one), copied."""
-        return {name: tensor.detach().clone() for name, tensor in self.backbone.module.state_dict().items()}
+        """Weights that can change, under the backbone's own names (LlamaForCausalLM's for the tiny one), copied."""
+        return {name: tensor.detach().clone() for name, tensor in self.backbone.state_dict().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.backbone.module.load_state_dict(state)
+        self.backbone.load_state_dict(state)
 
     def encode(self, text: str) -> Tokens:
         return self.backbone.codec.encode(text)

@@ -8,35 +8,20 @@ needs it.
 from __future__ import annotations
 
 import copy
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rrl.codec.tokenizer import TokenizerCodec
 from rrl.ops.logprob import Head
-from rrl.policy.backbone import Body, Codec, check_new_body
+from rrl.policy.backbone import Body, check_new_body
+from rrl.policy.hf_source import Source
 from rrl.policy.layout import Layout
+from rrl.policy.lora import copied, load_weights, merged, weights_of
 from rrl.protocols import Task
-
-
-class Source(Protocol):
-    """Where a model comes from. fingerprint: changes when the loaded function may."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def load(self) -> tuple[nn.Module, Codec]:
-        """A transformers ``...ForCausalLM`` in evaluation mode, and what turns text into its ids."""
-        ...
-
-    def scratch(self, decoder: Any, *, num_layers: int, seed: int) -> nn.Module:
-        """A decoder like ``decoder`` with ``num_layers`` layers and initial weights of its own."""
-        ...
-
-    def decoder_of(self, name: str) -> nn.Module:
-        """The decoder of another model that reads the same ids. Raises ValueError where there is none."""
-        ...
 
 
 class HFBody(Body):
@@ -112,13 +97,25 @@ class HFBackbone:
         num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
         if init == "scratch":
             return HFBody(self._source.scratch(self.decoder, num_layers=num_layers, seed=seed).to(device))
-        return HFBody(first_layers(copy.deepcopy(self.decoder), num_layers))
+        return HFBody(first_layers(merged(copy.deepcopy(self.decoder)), num_layers))
 
     def copy(self) -> HFBackbone:
         twin = copy.copy(self)
-        twin.module = copy.deepcopy(self.module)
+        twin.module = copied(self.module)
         twin._body = HFBody(twin.decoder)
         return twin
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return weights_of(self.module)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        load_weights(self.module, state)
+
+    def export(self, folder: Path) -> None:
+        """Write the model, and its tokenizer if it has one, as transformers loads them; adapters go into the weights."""
+        merged(copy.deepcopy(self.module)).save_pretrained(folder)  # type: ignore[operator]
+        if isinstance(self.codec, TokenizerCodec):
+            self.codec.save(folder)
 
     @torch.no_grad()
     def _check_head(self) -> None:

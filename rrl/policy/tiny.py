@@ -198,6 +198,12 @@ class TinyBackbone:
         twin.module.load_state_dict(self.module.state_dict())
         return twin
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.module.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.module.load_state_dict(state)
+
 
 def rope_tables(shape: TinyShape) -> tuple[Float[Tensor, "P D"], Float[Tensor, "P D"]]:
     """cos and sin of position * base^(-2i/D), each half of the head twice (the Llama pairing i, i + D/2)."""
