@@ -157,8 +157,7 @@ class Replay:
         before ``observe``: retirement by this very batch must not cancel its own credit.
         """
         replayed = [a for a in attempts if a.start.replayed]
-        weights: dict[int, float] = {}
-        starts: dict[int, Start] = {}
+        weights, starts = dict[int, float](), dict[int, Start]()
         columns, problems = self.store.shelf.columns, self.store.problems
         for attempt in replayed:
             row = self.store.shelf.find(attempt.start.key) if attempt.solved else None
@@ -219,7 +218,8 @@ class Replay:
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
-        self._last_rescore, self._heard = state["last_rescore"], dict(state["heard"])
+        self._last_rescore = state["last_rescore"]
+        self._heard = dict(state["heard"])
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
         """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""

@@ -31,10 +31,10 @@ class Grid(NamedTuple):
 
 
 def grid_of(arms: Sequence[Arm], metric: str) -> Grid | None:
-    """The grid that ``arms`` make, or None where they differ in one way or in more than two, or cross nowhere.
+    """The grid that ``arms`` make, or None where they differ in one way or in more than two, or hardly cross.
 
-    A row or column of a single arm is no cross: such arms are a list. The run's name counts as one way to differ
-    ("experiment"). Rows and columns are ordered by their means over the cells that are there.
+    Arms that fill less than half of the cells, or no more than one line of them, are a list. The run's name counts as
+    one way to differ ("experiment"). Rows and columns are ordered by their means over the cells that are there.
     """
     places = [{"experiment": arm.runs[0].name, **overrides_of(arm.runs[0])} for arm in arms]
     keys = sorted({key for place in places for key in place if len({p.get(key) for p in places}) > 1})
@@ -42,7 +42,7 @@ def grid_of(arms: Sequence[Arm], metric: str) -> Grid | None:
         return None
     cells = {(p.get(keys[0], "-"), p.get(keys[1], "-")): arm for p, arm in zip(places, arms, strict=True)}
     names = [list(dict.fromkeys(cell[axis] for cell in cells)) for axis in (0, 1)]
-    if any(sum(cell[axis] == name for cell in cells) < 2 for axis in (0, 1) for name in names[axis]):
+    if len(cells) <= max(map(len, names)) or 2 * len(cells) < len(names[0]) * len(names[1]):
         return None
     longer = int(len(names[1]) > len(names[0]))  # down the page there is more room than across
     keys, names = (keys[::-1], names[::-1]) if longer else (keys, names)

@@ -178,3 +178,21 @@ def test_a_replay_that_was_saved_and_loaded_is_the_same_bit_for_bit(
     assert same(loaded.state_dict(), replay.state_dict()) and loaded.draw(last, 8) == replay.draw(last, 8)
     for start in replay.store.starts(replay.store.shelf.all_rows()):   # whatever was said, a state is the policy's turn
         assert start.room >= 1
+
+
+WEIGHTS = sorted(path.stem for path in (CONF / "problem_weight").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@settings(max_examples=30, deadline=None)
+@given(problems=st.lists(st.tuples(shares, st.integers(0, 10**9)), max_size=12), data=st.data())
+def test_a_problems_weight_is_finite_its_own_and_falls_with_success(
+    name: str, problems: list[tuple[float, int]], data: Any
+) -> None:
+    weight = make(option("problem_weight", name), "replay.problem_weight")
+    order = data.draw(st.permutations(range(len(problems))))
+    success, replays = np.array([s for s, _ in problems]), np.array([n for _, n in problems], dtype=np.int64)
+    found = weight.weight(success, replays)
+    assert found.shape == success.shape and np.isfinite(found).all() and (found >= 0.0).all()
+    assert np.array_equal(weight.weight(success[order], replays[order]), found[order])
+    assert (weight.weight(success, replays) <= weight.weight(success / 2, replays)).all()

@@ -124,3 +124,12 @@ def test_equal_returns_teach_nothing_and_one_row_is_finite(name, rows, reward):
     (alone,) = advantages(name, rows[:1])
     if name != "batch_whiten":  # which whitens the tokens of one row among themselves
         assert alone[0] == 0.0
+
+
+@settings(max_examples=30)
+@given(rows=rows, scale=st.sampled_from([0.5, 2.0, 64.0]))
+def test_whitening_forgets_the_scale_of_rewards(rows, scale):
+    scaled = [(s, [x * scale for x in r]) for s, r in rows]
+    found, whole = advantages("batch_whiten", scaled), advantages("batch_whiten", rows)
+    assert all(abs(x) < 100.0 for of in found + whole for x in of)
+    close(found, whole, abs_=1e-3, rel=1e-3)
