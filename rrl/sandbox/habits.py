@@ -37,14 +37,14 @@ def replace_what_programs_ask_for() -> None:
     os.fstat = _fstat  # the size of stdin: the C library asks for it by a call that also takes paths
 
 
-def _fstat(file: int) -> os.stat_result:
+def _fstat(fd: int) -> os.stat_result:
     """Mode and size, found without a call about files; the rest is 0."""
     try:
-        here = os.lseek(file, 0, os.SEEK_CUR)
+        here = os.lseek(fd, 0, os.SEEK_CUR)
     except OSError as error:
         if error.errno != errno.ESPIPE:
             raise
         return os.stat_result((stat.S_IFIFO | 0o600, *(0,) * 9))
-    size = os.lseek(file, 0, os.SEEK_END)
-    os.lseek(file, here, os.SEEK_SET)
+    size = os.lseek(fd, 0, os.SEEK_END)
+    os.lseek(fd, here, os.SEEK_SET)
     return os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, 0, 0, size, 0, 0, 0))

@@ -53,6 +53,9 @@ class Lock:
         self._sealed, self._machine = sealed, platform.machine()
         if sealed:
             seccomp.check(self._libc)
+            self._filter = seccomp.program(self._machine, seccomp.NO_PROCESS)
+        os.environ.clear()
+        os.chdir("/")
         self._give_up_root()
         self._prctl(_PR_SET_NO_NEW_PRIVS, 1)
         self._rules, self.landlock_abi = landlock.nothing_allowed(self._libc) if sealed else (-1, 0)
@@ -68,8 +71,6 @@ class Lock:
           keep: descriptors below this one stay open.
         """
         os.setsid()
-        os.environ.clear()
-        os.chdir("/")
         for kind, soft, hard in (
             (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1),  # the first can be ignored, the second cannot
             (resource.RLIMIT_AS, limits.memory_mb * _MB, limits.memory_mb * _MB),
@@ -90,7 +91,7 @@ class Lock:
             landlock.restrict(self._libc, self._rules)
         os.closerange(keep, _ALL_DESCRIPTORS)
         if self._sealed:
-            seccomp.install(self._libc, seccomp.program(self._machine, os.getpid()))
+            seccomp.install(self._libc, seccomp.for_process(self._filter, os.getpid()))
 
     def _give_up_root(self) -> None:
         """No user but nobody, no group, no capability. A user namespace may refuse the ids, never the capabilities."""

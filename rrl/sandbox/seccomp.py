@@ -30,6 +30,15 @@ _FIOCLEX = (0x5450, 0x5451)  # close on exec, set and cleared
 _FCNTL = (0, 1, 2, 3, 4, 1030)
 
 
+NO_PROCESS = 0xFFFFFFFF
+"""A pid that nobody has: for a filter that is made once, and completed by ``for_process`` in each child."""
+
+
+def for_process(filter_: bytes, pid: int) -> bytes:
+    """The filter of ``NO_PROCESS`` as that of ``pid``."""
+    return filter_.replace(struct.pack("=I", NO_PROCESS), struct.pack("=I", pid))
+
+
 def program(machine: str, pid: int) -> bytes:
     """The filter for process ``pid`` as an array of ``struct sock_filter``."""
     numbers = NUMBERS[machine]

@@ -39,7 +39,8 @@ def test_the_wheel_has_every_module_and_asset_of_the_tree(wheel: zipfile.ZipFile
     rrl = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl").rglob("*.py")}
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels" / "rrl_kernels").rglob("*.py")}
     assets = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl" / "report").glob("assets/*")}
-    assert rrl | kernels | assets <= set(wheel.namelist())
+    samples = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl" / "task" / "samples").glob("*.jsonl")}
+    assert samples and rrl | kernels | assets | samples <= set(wheel.namelist())
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ SUITES = {
 }  # fmt: skip
 SPIED = CallSuite(setup=f"held = {SECRET!r}", calls=SUITES["calls"].calls, from_json=False)
 """The answer is in the process of the program for once: whoever looks for it there has to find it."""
-SPIES = ("frames", "garbage collector", "raw memory")
+SPIES = ("frames", "garbage collector")
 RIGHT = f"""
 def f(x):
     return [2 * x, {SECRET!r}]

@@ -59,7 +59,7 @@ IDIOMS = {
 
 UNSUPPORTED = {
     "asyncio.run": "import asyncio\nasyncio.run(asyncio.sleep(0))",
-    "a file": "open('/tmp/x', 'w').write('x')",
+    "a file": "open('made', 'w').write('x')",
     "a file by pathlib": "import pathlib\npathlib.Path('/etc/hostname').read_text()",
     "tempfile": "import tempfile\ntempfile.TemporaryFile()",
     "subprocess": "import subprocess\nsubprocess.run(['true'])",

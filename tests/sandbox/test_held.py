@@ -39,7 +39,7 @@ def folder():
 
 
 def python_of(user):
-    """An interpreter that ``user`` can start (one under /root is root's alone)."""
+    """An interpreter that ``user`` can start (one in root's home is root's alone)."""
     change = {} if user == os.getuid() else {"user": user, "group": user, "extra_groups": ()}
     for python in PYTHONS:
         try:

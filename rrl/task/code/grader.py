@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ _KEPT = 1 << 16
 """Verdicts remembered: groups of samples repeat programs, filters ask again."""
 
 
+_Asked = tuple[str, bytes, int]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -67,7 +69,7 @@ class CodeGrader:
         self.score_range = (compile_error, solved_score)
         self._partial, self._tolerance = partial, tolerance
         self.fingerprint = f"code-1 {self._scores} {partial} {tolerance} {sandbox.fingerprint}"
-        self._verdicts: dict[tuple[str, str, int], Verdict] = {}  # by row, program, tests
+        self._verdicts: dict[_Asked, Verdict] = {}
         self.counts: Counter[str] = Counter()
         """Programs judged so far, by kind of verdict, and how many of them were unsupported."""
 
@@ -87,18 +89,18 @@ class CodeGrader:
 
     def verdict(self, row: Row, source: str, num_tests: int) -> Verdict:
         """On the first ``num_tests`` tests of the row, 0 = all. Raises ZygoteLost."""
-        return self._verdicts.get((row.where, source, num_tests)) or self._judged(row, source, num_tests)
+        return self._verdicts.get(_asked(row, source, num_tests)) or self._judged(row, source, num_tests)
 
     def ahead(self, responses: Sequence[tuple[Row, str]]) -> None:
         """Judges those programs whose verdict is not known, as many at a time as the sandbox runs."""
-        asked = {(row.where, code_of(text)): row for row, text in responses}
-        new = [(row, source) for (where, source), row in asked.items() if (where, source, 0) not in self._verdicts]
+        asked = {(row.where, source): (row, source) for row, text in responses for source in (code_of(text),)}
+        new = [pair for pair in asked.values() if _asked(*pair, 0) not in self._verdicts]
         self.sandbox.map(self._judged_or_left, new)
 
     def trust(self, row: Row, response: str) -> None:
         """Takes a known solution for right without running it."""
         total = num_tests(row.entry["suite"])
-        self._verdicts[row.where, code_of(response), 0] = Verdict(
+        self._verdicts[_asked(row, code_of(response), 0)] = Verdict(
             kind="solved", passed=total, total=total, unsupported=""
         )  # fmt: skip
 
@@ -121,7 +123,7 @@ class CodeGrader:
         )  # fmt: skip
         if len(self._verdicts) >= _KEPT:
             self._verdicts.clear()
-        self._verdicts[row.where, source, num] = verdict
+        self._verdicts[_asked(row, source, num)] = verdict
         if num:
             return verdict  # asked for on the way; what counts is judged at the end
         self.counts[verdict.kind] += 1
@@ -132,3 +134,8 @@ class CodeGrader:
                             self.counts["unsupported"], sum(self.counts.values()) - self.counts["unsupported"],
                             verdict.unsupported)  # fmt: skip
         return verdict
+
+
+def _asked(row: Row, source: str, num: int) -> _Asked:
+    """Row, digest of the program (many are kept), number of tests."""
+    return row.where, hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=16).digest(), num

@@ -55,7 +55,10 @@ class CodeTask:
         tests = repr([(row.where, row.entry) for table in read for row in table.rows])
         self.fingerprint = hashlib.blake2b(f"{self._text.fingerprint} {tests}".encode(), digest_size=8).hexdigest()
         if ranks.is_main:
-            (output_dir / "sandbox.json").write_text(json.dumps(grader.sandbox.record, indent=1))
+            record = grader.sandbox.record
+            (output_dir / "sandbox.json").write_text(json.dumps(record, indent=1))
+            log.info("programs run behind the wall %r%s", record.get("wall"),
+                     "".join(f"; not behind {why}" for why in record.get("not_held", ())))  # fmt: skip
 
     def train_problems(self) -> list[Problem]:
         return self._text.train_problems()

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from rrl.sandbox.seccomp import SPECIAL, program
+from rrl.sandbox.seccomp import NO_PROCESS, SPECIAL, for_process, program
 from rrl.sandbox.syscalls import AUDIT_ARCH, NUMBERS
 
 ALLOW, KILL, EPERM, ENOSYS, ENOTTY = 0x7FFF0000, 0x80000000, 0x50001, 0x50026, 0x50019
@@ -83,3 +83,9 @@ def test_arguments_decide(machine):
     assert [c for c in range(2048) if verdict(machine, n["fcntl"], 1, c) == ALLOW] == [0, 1, 2, 3, 4, 1030]
     assert [c for c in range(0x5400, 0x5500) if verdict(machine, n["ioctl"], 1, c) == ALLOW] == [0x5450, 0x5451]
     assert verdict(machine, n["ioctl"], 1, 0x5412) == ENOTTY  # TIOCSTI
+
+
+def test_a_filter_made_once_is_completed_for_each_process(machine):
+    made_once = program(machine, NO_PROCESS)
+    assert made_once.count(b"\xff\xff\xff\xff") == 1
+    assert for_process(made_once, PID) == program(machine, PID) != made_once
