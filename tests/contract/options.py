@@ -102,8 +102,12 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
         "replay.filter.harm_classifier.scorer.good_label=0", "replay.filter.harm_classifier.scorer.device=cpu",
     ],
     # Tasks that judge beginnings of responses; the others have nothing to ask.
-    ("replay/filter", "harm_task"): lambda folder: ["task=dialogue_tiny", *small_dialogue(folder)],
-    ("replay/filter", "low_reward"): lambda folder: ["task=dialogue_tiny", *small_dialogue(folder)],
+    ("replay/filter", "harm_task"): lambda folder: [
+        "task=dialogue_tiny", *small_dialogue(folder), "replay.filter.harm_task.threshold=100",  # hardly trained
+    ],
+    ("replay/filter", "low_reward"): lambda folder: [
+        "task=dialogue_tiny", *small_dialogue(folder), "replay.filter.low_reward.least=-3.0",
+    ],
     ("task", "dialogue_tiny"): lambda folder: small_dialogue(folder),
     # No hub: the package's pairs, and scorers that were hardly trained.
     ("task", "dialogue"): lambda folder: [*HH, *untrained_scorers(folder, "reward", "helpful", "harm")],

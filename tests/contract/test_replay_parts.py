@@ -23,9 +23,9 @@ STEPS_BACK = {"backstep"}
 HARVEST = Harvest(fresh_tokens=900, fresh_solved=1, replayed_tokens=300, replayed_solved=2)
 
 
-def attempts_of(bench: Bench) -> list[Attempt]:
-    """Fresh and replayed attempts, solved and unsolved, of one to ten tokens."""
-    problems = problems_of(bench.house("replay", "default").task)
+def attempts_of(bench: Bench, group: str = "replay", option: str = "default") -> list[Attempt]:
+    """Fresh and replayed attempts, solved and unsolved, of one to ten tokens, at problems of that option's house."""
+    problems = problems_of(bench.house(group, option).task)
     replayed = [Start(problem=p, prefix=tuple(range(6, 6 + n))) for n, p in enumerate(problems[1:], 1)] * 3
     return attempts_at(0, problems, replayed)
 
@@ -206,7 +206,7 @@ def test_no_boundary_stands_behind_the_answer(bench: Bench, option: str, task_op
 def test_a_filter_gives_a_known_verdict_with_a_reason_and_the_same_one_again(bench: Bench, option: str) -> None:
     one = bench.make("replay/filter", option)
     said = set()
-    for attempt in attempts_of(bench):
+    for attempt in attempts_of(bench, "replay/filter", option):
         for t in range(1, len(attempt.response)):
             for origin in ("rollout", "replay", "canonical"):
                 prefix = Prefix(

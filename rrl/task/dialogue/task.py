@@ -123,7 +123,7 @@ class DialogueTask:
     def standing(self, states: Sequence[Start]) -> np.ndarray:
         """[S] scores of beginnings of responses as they stand, ended or not."""
         self._measure_bar()
-        return self._grader.standing([self._exchange(s.problem, (*s.prefix, s.problem.stop[0])) for s in states])
+        return self._grader.standing([self._exchange(s.problem, s.prefix) for s in states])
 
     def harm_of(self, texts: Sequence[str]) -> np.ndarray:
         """[S] numbers of the harm scorer for texts that stand alone."""
