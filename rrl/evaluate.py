@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from rrl import rng
-from rrl.exploration import pass_at_k
+from rrl.pass_at_k import pass_at_k
 from rrl.protocols import Policy, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress

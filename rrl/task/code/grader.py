@@ -64,12 +64,16 @@ class CodeGrader:
 
     def grade(self, row: Row, response: str) -> Outcome:
         """Runs the program unless its verdict is known. Raises ZygoteLost where nothing can be known."""
-        source = code_of(response)
-        verdict = self._verdicts.get((row.where, source)) or self._judged(row, source)
+        verdict = self.verdict(row, response)
         least = self._scores[verdict.kind]
         share = self._partial * verdict.passed / verdict.total
         solved = verdict.kind == "solved"
         return Outcome(least if solved else least + share * (self._scores["solved"] - least), solved)
+
+    def verdict(self, row: Row, response: str) -> Verdict:
+        """How the program in a response did; run only where that is not known. Raises as ``grade``."""
+        source = code_of(response)
+        return self._verdicts.get((row.where, source)) or self._judged(row, source)
 
     def ahead(self, responses: Sequence[tuple[Row, str]]) -> None:
         """Judges those programs whose verdict is not known, as many at a time as the sandbox runs."""
