@@ -1,7 +1,7 @@
-"""``rrl-eval``: sample a checkpoint's or a model's responses, say how good they are, and compare them with a baseline's.
+"""``rrl-eval``: sample a checkpoint's or a model's responses, say how good they are, compare them with a baseline's.
 
-Samples are saved a shard at a time; what is read is made from them afterwards (``rrl.report.evaluation``), so a job that
-is stopped goes on, and a finished one can be compared with others later.
+Samples are saved a shard at a time; what is read is made from them afterwards (``rrl.report.evaluation``), so a job
+that is stopped goes on, and a finished one can be compared with others later.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _sample(cfg: DictConfig, folder: Path, ranks: Ranks, *, is_baseline: bool) -
     from rrl import build
     from rrl.provenance import provenance
     from rrl.report.evaluation.load import RECORD, SAMPLES
-    from rrl.samples import Samples, checked_k
+    from rrl.samples import checked_k
     from rrl.shards import write_json
     from rrl.subject import subject_of
 
@@ -117,21 +117,28 @@ def _sample(cfg: DictConfig, folder: Path, ranks: Ranks, *, is_baseline: bool) -
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
         write_json(folder / RECORD, record)
         (folder / SAMPLES).touch()
-    _fill(samples, folder / SAMPLES, ranks, subject.name)
+    _fill(samples, folder / SAMPLES, ranks, f"baseline {subject.name}" if is_baseline else subject.name)
 
 
 def _fill(samples: Samples, path: Path, ranks: Ranks, name: str) -> None:
     """Sample the shards that are not in the file yet, with a bar on standard error."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from rrl.shards import Shards
 
     total = len(samples.problems)
     shards = Shards(path, num_lines=total, shard_size=samples.shard_problems) if ranks.is_main else None
     missing = ranks.broadcast(shards.missing() if shards is not None else [])
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("problems"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+               TextColumn("problems"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=not ranks.is_main) as progress:
         bar = progress.add_task(name, total=total, completed=missing[0][0] if missing else total)
         for first, last in missing:
@@ -152,8 +159,8 @@ def _refuse_other(samples: Samples, before: Evaluation | None, cfg: DictConfig, 
     if cfg.baseline is not None and is_evaluation(Path(cfg.baseline)):
         there = load_evaluation(Path(cfg.baseline))
         if there.finished and problems_digest(there.rows) != problems_digest(samples.asked(samples.problems)):
-            raise ValueError(f"baseline {cfg.baseline!r} is of other problems: {there.described}; expected the same task, "
-                             "split, number, choice (seed) and data as here")
+            raise ValueError(f"baseline {cfg.baseline!r} is of other problems: {there.described}; expected the same "
+                             "task, split, number, choice (seed) and data as here")
 
 
 def _baseline(cfg: DictConfig, folder: Path, ranks: Ranks) -> Path | None:
@@ -163,9 +170,12 @@ def _baseline(cfg: DictConfig, folder: Path, ranks: Ranks) -> Path | None:
 
     if cfg.baseline is None or is_evaluation(Path(cfg.baseline)):
         return None if cfg.baseline is None else Path(cfg.baseline)
-    own = {"policy": None, "codec": None, "evaluate": None, "baseline": None}  # task and reward are those used here
-    checkpoint = str(checkpoint_of(cfg.baseline, "baseline"))
-    _sample(OmegaConf.merge(cfg, own, {"checkpoint": checkpoint}), folder / "baseline", ranks, is_baseline=True)  # type: ignore[arg-type]
+    other = cfg.copy()
+    OmegaConf.set_struct(other, False)  # the groups that nobody chose have no key
+    for group in ("policy", "codec", "evaluate"):  # the baseline's own; task and reward are those used here
+        other[group] = None
+    other.checkpoint, other.baseline = str(checkpoint_of(cfg.baseline, "baseline")), None
+    _sample(other, folder / "baseline", ranks, is_baseline=True)
     return folder / "baseline"
 
 

@@ -1,8 +1,8 @@
 """What a policy answers to a fixed set of problems, as plain rows for ``samples.jsonl``.
 
 Nothing is computed here that can be computed from those rows: see ``rrl.report.evaluation``. A row depends on the
-problem's place, the seed and the weights alone, so a stopped job continues with the rows it would have written, two ranks
-write what one does, and two policies with one seed meet the same noise.
+problem's place, the seed and the weights alone, so a stopped job continues with the rows it would have written, two
+ranks write what one does, and two policies with one seed meet the same noise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from rrl import rng
-from rrl.protocols import Policy, Reward, Task, RunsPrograms
+from rrl.protocols import Policy, Reward, RunsPrograms, Task
 from rrl.ranks import Ranks
 from rrl.types import Problem, Scored, Start, plain, sampled
 
@@ -36,10 +36,12 @@ class Samples:
     """
 
     def __init__(
-        self, *, seed: int, policy: Policy, task: Task, reward: Reward, ranks: Ranks, split: Literal["heldout", "train"],
-        num_problems: int, num_samples: int, k: Sequence[int] | None, greedy: bool, shard_problems: int,
+        self, *, seed: int, policy: Policy, task: Task, reward: Reward, ranks: Ranks,
+        split: Literal["heldout", "train"], num_problems: int, num_samples: int, k: Sequence[int] | None, greedy: bool,
+        shard_problems: int,
     ) -> None:  # fmt: skip
-        least = {"num_problems": (num_problems, 0), "num_samples": (num_samples, 1), "shard_problems": (shard_problems, 1)}
+        least = {"num_problems": (num_problems, 0), "num_samples": (num_samples, 1),
+                 "shard_problems": (shard_problems, 1)}  # fmt: skip
         for key, (number, bound) in least.items():
             if number < bound:
                 raise ValueError(f"samples.{key} is {number}; expected >= {bound}")
@@ -48,6 +50,9 @@ class Samples:
         if not problems:
             raise ValueError(f"samples.split is {split!r}, and task {task.name!r} has no such problems; "
                              f"expected samples.split={'train' if split == 'heldout' else 'heldout'}")
+        if num_problems > len(problems):
+            raise ValueError(f"samples.num_problems is {num_problems}; task {task.name!r} has {len(problems)} {split} "
+                             "problems; expected at most so many, or 0 = all")
         chosen = rng.generator(seed, "evaluate.samples.problems").permutation(len(problems))[: num_problems or None]
         self.problems = [problems[i] for i in sorted(chosen.tolist())]
         self.split, self.num_samples, self.greedy, self.shard_problems = split, num_samples, greedy, shard_problems
@@ -58,23 +63,28 @@ class Samples:
     def request(self) -> dict[str, Any]:
         """Everything that the rows depend on: a job goes on only where nothing of it has changed."""
         return {
-            "task": self._task.name, "task_fingerprint": self._task.fingerprint, "split": self.split, "seed": self._seed,
-            "num_problems": len(self.problems), "num_samples": self.num_samples, "greedy": self.greedy,
-            "shard_problems": self.shard_problems, "policy": self._policy.fingerprint, "weights": weights_of(self._policy),
+            "task": self._task.name, "task_fingerprint": self._task.fingerprint, "split": self.split,
+            "seed": self._seed, "num_problems": len(self.problems), "num_samples": self.num_samples,
+            "greedy": self.greedy, "shard_problems": self.shard_problems, "policy": self._policy.fingerprint,
+            "weights": weights_of(self._policy),
         }  # fmt: skip
 
     def rows(self, first: int, last: int) -> list[dict[str, Any]]:
         """Rows of the problems [first, last), sampled by all ranks together; the same list on each."""
         begin, end = self._ranks.bounds(last - first)
         mine = self.problems[first + begin : first + end]
-        sampled_rows = self._answers(mine, self.num_samples, first + begin, self._stream, greedy=False)
-        greedy_rows = self._answers(mine, 1, first + begin, f"{self._stream}.greedy", greedy=True) if self.greedy else {}
-        return self._ranks.gather([self._row(p, sampled_rows, greedy_rows) for p in mine])
+        answers = self._answers(mine, self.num_samples, first + begin, self._stream, greedy=False)
+        likeliest: dict[str, list[Any]] = {}
+        if self.greedy:
+            likeliest = self._answers(mine, 1, first + begin, f"{self._stream}.greedy", greedy=True)
+        return self._ranks.gather([self._row(p, answers, likeliest) for p in mine])
 
     def asked(self, problems: Sequence[Problem]) -> list[dict[str, Any]]:
         """What a row says of its problem."""
-        return [{"problem": p.id, "difficulty": p.difficulty, "prompt": self._policy.decode(p.prompt), "answer": p.answer}
-                for p in problems]  # fmt: skip
+        return [
+            {"problem": p.id, "difficulty": p.difficulty, "prompt": self._policy.decode(p.prompt), "answer": p.answer}
+            for p in problems
+        ]
 
     def _row(self, problem: Problem, answers: dict[str, list[Any]], greedy: dict[str, list[Any]]) -> dict[str, Any]:
         found, likeliest = answers.get(problem.id), greedy.get(problem.id, [None])[0]
@@ -129,7 +139,7 @@ def checked_k(k: Sequence[int] | None, num_samples: int) -> tuple[int, ...]:
 
 
 def weights_of(policy: Policy) -> str:
-    """A digest of up to 1,024 numbers spread over each parameter: it changes with any update, and costs no full copy."""
+    """A digest of about 1,024 numbers spread over each parameter: any update changes it, and it costs no copy."""
     digest = hashlib.blake2b(digest_size=8)
     for parameter in policy.parameters():
         flat = parameter.detach().reshape(-1)

@@ -28,7 +28,7 @@ class Shards:
         self._path, self._num_lines, self._shard_size = path, num_lines, shard_size
         whole = _whole_lines(path)
         if len(whole) > num_lines:
-            raise ValueError(f"{str(path)!r} has {len(whole)} lines; expected at most {num_lines}; is it another job's?")
+            raise ValueError(f"{str(path)!r} has {len(whole)} lines; expected at most {num_lines} of one job")
         self.done = len(whole) if len(whole) == num_lines else len(whole) // shard_size * shard_size
         """Lines of whole shards, from the first on."""
         kept = b"".join(whole[: self.done])
@@ -39,7 +39,8 @@ class Shards:
 
     def missing(self) -> list[tuple[int, int]]:
         """[first, last) lines of every shard still to be written. 5 lines by 2, 2 done -> [(2, 4), (4, 5)]."""
-        return [(i, min(i + self._shard_size, self._num_lines)) for i in range(self.done, self._num_lines, self._shard_size)]
+        firsts = range(self.done, self._num_lines, self._shard_size)
+        return [(first, min(first + self._shard_size, self._num_lines)) for first in firsts]
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the next shard; it is on the disk when this returns."""

@@ -71,7 +71,7 @@ class ScoresAhead(Protocol):
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None: ...
 
 
-class Tested(NamedTuple):
+class PassedTests(NamedTuple):
     """kind: "solved", or how the first failed test failed ("wrong", "too_slow", "runtime_error", "compile_error").
     passed, total: tests of the problem; those that were not run count as not passed."""
 
@@ -84,7 +84,7 @@ class Tested(NamedTuple):
 class RunsPrograms(Protocol):
     """What a task is besides, when a response is a program that has to pass tests."""
 
-    def tests(self, problem: Problem, response: Tokens) -> Tested | None:
+    def tests(self, problem: Problem, response: Tokens) -> PassedTests | None:
         """How a response did; None where no test was run, because it was cut."""
         ...
 

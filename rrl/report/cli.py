@@ -12,11 +12,11 @@ from rrl.report.load import find_runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """One run's folder: its report.html; one of rrl-eval: its samples.html. A sweep's folder, or several folders: a comparison."""
+    """One run's folder: its report.html; one of rrl-eval: its samples.html; a sweep's, or several: a comparison."""
     parser = argparse.ArgumentParser(
         prog="rrl-report",
-        description="Rebuild report.html of one run, samples.html of one evaluation, or comparison.html of a sweep or of "
-        "several runs, from files.",
+        description="Rebuild report.html of one run, samples.html of one evaluation, or comparison.html of a "
+        "sweep or of several runs, from files.",
         epilog="example: rrl-report outputs/2026-01-31/12-00-00    rrl-report multirun/a multirun/b --out compared",
     )
     parser.add_argument(

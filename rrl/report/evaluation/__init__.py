@@ -1,1 +1,1 @@
-"""What ``rrl-eval`` found, from its folder alone: figures, comparison, table, plots, page of samples. Start at ``write``."""
+"""What ``rrl-eval`` found, from its folder alone: figures, comparison, tables, plots, page. Start at ``write``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,25 +31,25 @@ def figures(rows: Sequence[Row], k: Sequence[int]) -> dict[str, Any]:
     if not scored:
         return found
 
-    def over(name: str, each: Callable[[Row], float], among: Sequence[Row] = scored) -> dict[str, Any]:
-        return bootstrap_mean([each(row) for row in among], stream=name)._asdict()
+    def over(each: Callable[[Row], float], among: Sequence[Row] = scored) -> dict[str, Any]:
+        return bootstrap_mean([each(row) for row in among])._asdict()
 
-    found["pass_at_k"] = {str(x): over(f"pass@{x}", lambda row, x=x: solved_within(row, x)) for x in k}
+    found["pass_at_k"] = {str(x): over(partial(solved_within, k=x)) for x in k}
     if scored[0]["greedy"] is not None:
-        found["greedy"] = over("greedy", solved_greedily)
+        found["greedy"] = over(solved_greedily)
     found["by_difficulty"] = {}
     for label in sorted({row["difficulty"] for row in scored}):
         among = [row for row in scored if row["difficulty"] == label]
-        part = {"num_problems": len(among), "sampled": over(f"pass@1 {label}", lambda r: solved_within(r, 1), among)}
+        part = {"num_problems": len(among), "sampled": over(partial(solved_within, k=1), among)}
         if scored[0]["greedy"] is not None:
-            part["greedy"] = over(f"greedy {label}", solved_greedily, among)
+            part["greedy"] = over(solved_greedily, among)
         found["by_difficulty"][label] = part
-    found["score"] = over("score", lambda row: mean_of(row, "score"))
-    found["tokens"] = over("tokens", lambda row: mean_of(row, "tokens"))
-    found["cut_frac"] = over("cut", lambda row: 1.0 - mean_of(row, "ended"))
+    found["score"] = over(partial(mean_of, key="score"))
+    found["tokens"] = over(partial(mean_of, key="tokens"))
+    found["cut_frac"] = over(lambda row: 1.0 - mean_of(row, "ended"))
     if has_tests(scored[0]):
-        found["tests_passed_frac"] = over("tests", tests_passed)
-        shares = {kind: over(f"verdict {kind}", lambda r, kind=kind: verdict_share(r, kind)) for kind in KINDS}
+        found["tests_passed_frac"] = over(tests_passed)
+        shares = {kind: over(partial(verdict_share, kind=kind)) for kind in KINDS}
         found["verdicts"] = {kind: share for kind, share in shares.items() if share["value"] > 0.0}
     return found
 

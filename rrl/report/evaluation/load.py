@@ -24,7 +24,7 @@ class Evaluation:
 
     @property
     def finished(self) -> bool:
-        return len(self.rows) == self.record["request"]["num_problems"]
+        return len(self.rows) == int(self.record["request"]["num_problems"])
 
     @property
     def scored(self) -> list[dict[str, Any]]:

@@ -22,11 +22,11 @@ from rrl.report.evaluation.tables import (
     title_of,
     win_line,
 )
+from rrl.report.evaluation.visible import visible
 
 MOST_PROBLEMS = 200  # on the page; samples.jsonl has all
 MOST_RESPONSES = 16  # of one problem on the page
 _MOST_CHARACTERS = 20_000  # of one text on the page
-_PICTURES = {i: 0x2400 + i for i in range(32) if i not in (9, 10)}  # control characters, made visible
 
 
 def samples_page(evaluation: Evaluation) -> str:
@@ -41,24 +41,20 @@ def samples_page(evaluation: Evaluation) -> str:
     lead = f"<p>{shown(title_of(record))}</p>"
     if not evaluation.finished:
         lead += '<p class="note">This evaluation was stopped before its end; figures are of the problems so far.</p>'
-    return page.page(f"Evaluation of {record['name']}", lead, parts, [], links)
+    return page.page(visible(f"Evaluation of {record['name']}", 300), lead, parts, [], links)
 
 
 def shown(text: object) -> str:
     """Text that a model may have written, as HTML text: escaped, control characters visible, not without end."""
-    whole = str(text)
-    more = len(whole) - _MOST_CHARACTERS
-    cut = whole[:_MOST_CHARACTERS] + (f" ... and {more:,} characters more" if more > 0 else "")
-    # A lone surrogate cannot be written as UTF-8.
-    return page.text(cut.translate(_PICTURES).encode("utf-8", "replace").decode("utf-8"))
+    return page.text(visible(text, _MOST_CHARACTERS))
 
 
 def _figures(record: Mapping[str, Any]) -> str:
-    table = page.table(FIGURE_HEADINGS, figure_rows(record["figures"]))
-    table += page.table(DIFFICULTY_HEADINGS, difficulty_rows(record["figures"]))
+    tables = page.table(FIGURE_HEADINGS, figure_rows(record["figures"]), left_columns=[3])
+    tables += page.table(DIFFICULTY_HEADINGS, difficulty_rows(record["figures"]))
     plots = "".join(f'<div class="card">{svg}</div>' for svg in inline_svgs(record["figures"]))
     note = '<p class="soft">Intervals: percentile bootstrap, 10,000 resamples of problems.</p>'
-    return f'{table}{note}<div class="grid">{plots}</div>'
+    return f'<div class="grid">{tables}</div>{note}<div class="grid">{plots}</div>'
 
 
 def _versus(versus: Mapping[str, Any]) -> str:
@@ -79,7 +75,8 @@ def _samples(rows: Sequence[Mapping[str, Any]]) -> str:
     labels = sorted({row["difficulty"] for row in kept})
     choices = "".join(f'<option value="{shown(label)}">{shown(label)}</option>' for label in labels)
     controls = (
-        '<div class="filters"><input type="search" id="find" placeholder="search all text ..." aria-label="search text">'
+        '<div class="filters">'
+        '<input type="search" id="find" placeholder="search all text ..." aria-label="search text">'
         '<select id="outcome" aria-label="solved or not"><option value="">solved and unsolved</option>'
         '<option value="some">ever solved</option><option value="none">never solved</option>'
         '<option value="mixed">solved and failed</option></select>'

@@ -12,8 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from rrl.report.evaluation.visible import visible
 from rrl.report.plots import INK, STYLE, colour
 
+_MOST_OF_A_LABEL = 30  # characters
 Drawing = Callable[[Mapping[str, Any]], Figure | None]
 
 
@@ -61,8 +63,9 @@ def pass_figure(figures: Mapping[str, Any]) -> Figure | None:
     ax.xaxis.set_major_locator(FixedLocator(k.tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(k.tolist(), [str(x) for x in k])
-    ax.set(xlabel="k (responses a problem)", ylabel="share of problems", ylim=(-0.02, 1.02), title="Solved within k responses")
-    ax.legend()
+    ax.set(xlabel="k (responses a problem)", ylabel="share of problems", ylim=(-0.02, 1.02))
+    ax.set_title("Solved within k responses")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -81,10 +84,11 @@ def difficulty_figure(figures: Mapping[str, Any]) -> Figure | None:
         errors = np.clip([value - low, high - value], 0.0, None)
         ax.bar(place, value, width * 0.92, color=colour(number), label={"sampled": "pass@1"}.get(kind, kind))
         ax.errorbar(place, value, yerr=errors, fmt="none", ecolor=colour(5), capsize=3, lw=1.2)
-    ax.set_xticks(range(len(parts)), [f"{label} ({part['num_problems']:,})" for label, part in parts.items()])
+    labels = [f"{visible(label, _MOST_OF_A_LABEL)} ({part['num_problems']:,})" for label, part in parts.items()]
+    ax.set_xticks(range(len(parts)), labels, parse_math=False)
     ax.set(ylabel="share solved", ylim=(0, 1.02), title="Accuracy by difficulty (problems)")
     ax.grid(visible=False, axis="x")
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

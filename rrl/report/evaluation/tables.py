@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rrl.metrics import CATALOGUE
+from rrl.report.evaluation.visible import visible
 
 FIGURE_HEADINGS = ("figure", "value", "95 % interval", "what it is")
 DIFFICULTY_HEADINGS = ("difficulty", "problems", "pass@1", "95 % interval", "greedy", "95 % interval")
+_MOST_OF_A_CELL = 200  # characters
 DIFFERENCE_HEADINGS = ("figure", "here", "baseline", "difference", "95 % interval", "p")
 
 
@@ -25,9 +27,8 @@ def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     if "tests_passed_frac" in figures:
         rows.append(_row("tests passed", figures["tests_passed_frac"], "share of a program's tests; not run = failed"))
     rows += [_row(kind.replace("_", " "), e, "share of programs") for kind, e in figures.get("verdicts", {}).items()]
-    about = {"score": "mean score", "tokens": "mean length of a response"}
-    rows += [_row(name, figures[name], words) for name, words in about.items() if name in figures]
-    return rows + [_row("cut", e, "responses cut by the length limit") for e in [figures.get("cut_frac")] if e is not None]
+    about = {"score": "mean score", "tokens": "mean length of a response", "cut_frac": "responses cut by their limit"}
+    return rows + [_row(name, figures[name], words) for name, words in about.items() if name in figures]
 
 
 def difficulty_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
@@ -65,7 +66,7 @@ def title_of(record: Mapping[str, Any]) -> str:
 
 def print_evaluation(record: Mapping[str, Any], console: Console) -> None:
     """The boxed tables of ``eval.json``: figures, comparison, and the run's own evaluation where there is one."""
-    console.print(title_of(record), style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(title_of(record), 1000), style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(_table(FIGURE_HEADINGS, figure_rows(record["figures"]), words=3))
     if rows := difficulty_rows(record["figures"]):
         console.print(_table(DIFFICULTY_HEADINGS, rows))
@@ -78,10 +79,9 @@ def print_evaluation(record: Mapping[str, Any], console: Console) -> None:
             console.print(win_line(versus), markup=False, highlight=False)
         if not versus["same_prompts"]:
             console.print("the prompts are spelled differently: another template or tokenizer", style="yellow")
-    if metrics := record["metrics"]:
-        rows = [(name, spell(value), CATALOGUE[name].about) for name, value in metrics.items()]
+    if own := [(name, spell(value), CATALOGUE[name].about) for name, value in record["metrics"].items()]:
         console.print("the run's own evaluation, as during training", style="bold")
-        console.print(_table(("metric", "value", "what it is"), rows, words=2))
+        console.print(_table(("metric", "value", "what it is"), own, words=2))
 
 
 def spell(value: float, *, sign: bool = False) -> str:
@@ -105,5 +105,5 @@ def _table(headings: tuple[str, ...], rows: list[Any], words: int | None = None)
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place in (0, words) else "right", no_wrap=place != words)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell, _MOST_OF_A_CELL)) for cell in row))
     return table

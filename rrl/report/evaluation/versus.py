@@ -20,16 +20,16 @@ def versus(mine: Evaluation, baseline: Evaluation) -> dict[str, Any]:
     """Paired differences (mine - baseline) and win rate over the problems that both have scored.
 
     Returns:
-      ``baseline`` (its folder), ``num_problems``, ``same_prompts``; ``differences``: name -> {mine, baseline, value, low,
-      high, p_value}, intervals by resampling problems with both their numbers, p by permuting signs, and for greedy
-      answers by the exact McNemar test; ``win_rate``: {value, low, high} of ``win_share``, with ``won``, ``tied`` and
-      ``lost`` problems.
+      ``baseline`` (its folder), ``num_problems``, ``same_prompts``; ``differences``: name -> {mine, baseline, value,
+      low, high, p_value}, intervals by resampling problems with both their numbers, p by permuting signs, and for
+      greedy answers by the exact McNemar test; ``win_rate``: {value, low, high} of ``win_share``, with ``won``,
+      ``tied`` and ``lost`` problems.
     Raises:
       ValueError: the problems are not the same, or the baseline is not finished.
     """
     if not baseline.finished:
-        raise ValueError(f"baseline {str(baseline.folder)!r} is not finished: {len(baseline.rows)} of "
-                         f"{baseline.record['request']['num_problems']} problems; first: rrl-eval resume={baseline.folder}")
+        raise ValueError(f"baseline {str(baseline.folder)!r} has {len(baseline.rows)} of {baseline.described}; "
+                         f"expected a finished one; first: rrl-eval resume={baseline.folder}")
     if problems_digest(mine.rows) != problems_digest(baseline.rows):
         raise ValueError(f"baseline {str(baseline.folder)!r} is of other problems ({baseline.described}; here "
                          f"{mine.described}); expected the same task, split, number, choice (seed) and data")
@@ -50,8 +50,8 @@ def versus(mine: Evaluation, baseline: Evaluation) -> dict[str, Any]:
         found["differences"][name] = _difference(name, [each(a) for a, _ in pairs], [each(b) for _, b in pairs])
     shares = [win_share([r["score"] for r in a["responses"]], [r["score"] for r in b["responses"]]) for a, b in pairs]
     found["win_rate"] = {
-        **bootstrap_mean(shares, stream="win rate")._asdict(),
-        "won": sum(s > 0.5 for s in shares), "tied": sum(s == 0.5 for s in shares), "lost": sum(s < 0.5 for s in shares),
+        **bootstrap_mean(shares)._asdict(),
+        "won": sum(s > 0.5 for s in shares), "tied": shares.count(0.5), "lost": sum(s < 0.5 for s in shares),
     }  # fmt: skip
     return found
 
@@ -84,5 +84,5 @@ def _difference(name: str, mine: Sequence[float], baseline: Sequence[float]) -> 
         p_value = paired_permutation(mine, baseline, generator=np.random.default_rng(0), repetitions=10_000)
     return {
         "mine": float(np.mean(mine)), "baseline": float(np.mean(baseline)),
-        **bootstrap_mean(paired, stream=f"difference {name}")._asdict(), "p_value": p_value,
+        **bootstrap_mean(paired)._asdict(), "p_value": p_value,
     }  # fmt: skip

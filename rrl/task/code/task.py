@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rrl.protocols import Outcome, Tested, TextCodec
+from rrl.protocols import Outcome, PassedTests, TextCodec
 from rrl.ranks import Ranks
 from rrl.task.code.extract import statement_boundaries
 from rrl.task.code.grader import CodeGrader
@@ -67,13 +67,13 @@ class CodeTask:
         """The verdict on a response that ended by itself; the lowest score for one that was cut."""
         return self._text.score(problem, response)
 
-    def tests(self, problem: Problem, response: Tokens) -> Tested | None:
+    def tests(self, problem: Problem, response: Tokens) -> PassedTests | None:
         """How the program in a response did; None for a response that was cut. With task.grader.partial = 0 a script's
         tests behind the first failure are not run."""
         if not response or response[-1] not in problem.stop:
             return None
         verdict = self._grader.verdict(self._text.row(problem), self.codec.decode(response[:-1]))
-        return Tested(kind=verdict.kind, passed=verdict.passed, total=verdict.total)
+        return PassedTests(kind=verdict.kind, passed=verdict.passed, total=verdict.total)
 
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None:
         """Runs the programs of ``responses`` many at a time; ``score`` then knows their verdicts."""

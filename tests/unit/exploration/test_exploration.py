@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rrl.exploration import Exploration
-from rrl.pass_at_k import pass_at_k
 from rrl.metrics import check_names
+from rrl.pass_at_k import pass_at_k
 from rrl.records import Attempt, Progress
 from rrl.types import Problem, Start
 
