@@ -34,7 +34,7 @@ def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def difficulty_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
     """(difficulty, problems, pass@1, interval, greedy, interval)."""
     return [
-        (label, f"{part['num_problems']:,}", spell(part["sampled"]["value"]), _interval(part["sampled"]),
+        (visible(label, 60), f"{part['num_problems']:,}", spell(part["sampled"]["value"]), _interval(part["sampled"]),
          *((spell(part["greedy"]["value"]), _interval(part["greedy"])) if "greedy" in part else ("-", "-")))
         for label, part in figures.get("by_difficulty", {}).items()
     ]  # fmt: skip

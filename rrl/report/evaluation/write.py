@@ -39,7 +39,7 @@ def finish_evaluation(folder: Path, *, baseline: Path | None) -> dict[str, Any]:
         record["versus"] = versus(evaluation, load_evaluation(baseline))
         write_json(folder / RECORD, record)
     write_plots(record["figures"], folder / "plots")
-    (folder / PAGE).write_text(samples_page(evaluation), encoding="utf-8")
+    (folder / PAGE).write_text(samples_page(evaluation), encoding="utf-8", errors="replace")
     console = Console()
     print_evaluation(record, console)
     if not evaluation.finished:
