@@ -72,10 +72,9 @@ def run(cfg: DictConfig, output_dir: Path, overrides: Sequence[str]) -> None:
 def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     """(config, folder) of the evaluation that ``resume`` names, with what may be changed."""
     folder = Path(cfg.resume)
-    if not (folder / "config.yaml").is_file():
+    stored = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else None
+    if not isinstance(stored, DictConfig) or "samples" not in stored:  # a training's folder has a config.yaml too
         raise ValueError(f"resume is {cfg.resume!r}, where no evaluation has begun; expected a folder of rrl-eval")
-    stored = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(stored, DictConfig)
     for override in overrides:
         key = override.lstrip("+~").split("=", 1)[0]
         if key not in _MAY_CHANGE:
@@ -151,12 +150,15 @@ def _fill(samples: Samples, path: Path, ranks: Ranks, name: str) -> None:
 def _refuse_other(samples: Samples, before: Evaluation | None, cfg: DictConfig, folder: Path) -> None:
     """Raise ValueError where the rows would not belong to those that are there, or not to the baseline's."""
     from rrl.report.evaluation.load import is_evaluation, load_evaluation, problems_digest
+    from rrl.subject import checkpoint_of
 
     request = samples.request()
     if before is not None and (other := [k for k, v in before.record["request"].items() if request[k] != v]):
         raise ValueError(f"{str(folder)!r} was begun with {other[0]} = {before.record['request'][other[0]]}, now "
                          f"{request[other[0]]}: its samples and new ones would not belong together; evaluate anew")
-    if cfg.baseline is not None and is_evaluation(Path(cfg.baseline)):
+    if cfg.baseline is not None and not is_evaluation(Path(cfg.baseline)):
+        checkpoint_of(cfg.baseline, "baseline")  # before hours of sampling, not behind them
+    elif cfg.baseline is not None:
         there = load_evaluation(Path(cfg.baseline))
         if there.finished and problems_digest(there.rows) != problems_digest(samples.asked(samples.problems)):
             raise ValueError(f"baseline {cfg.baseline!r} is of other problems: {there.described}; expected the same "
