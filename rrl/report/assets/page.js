@@ -57,7 +57,7 @@
         p.hidden = !(texts[i].includes(wanted) && fits[outcome.value](p.dataset.outcome) && ["", p.dataset.difficulty].includes(difficulty.value));
       });
       const left = problems.filter(p => !p.hidden).length;
-      matching.textContent = left === problems.length ? whole : left + " match of " + whole;
+      matching.textContent = left === problems.length ? whole : left + " match, out of " + whole;
     };
     [find, outcome, difficulty].forEach(c => c.addEventListener("input", filter));
     unfold.addEventListener("click", () => {

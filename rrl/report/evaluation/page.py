@@ -51,10 +51,10 @@ def shown(text: object) -> str:
 
 def _figures(record: Mapping[str, Any]) -> str:
     tables = page.table(FIGURE_HEADINGS, figure_rows(record["figures"]), left_columns=[3])
-    tables += page.table(DIFFICULTY_HEADINGS, difficulty_rows(record["figures"]))
+    tables += "<h3>By difficulty</h3>" + page.table(DIFFICULTY_HEADINGS, difficulty_rows(record["figures"]))
     plots = "".join(f'<div class="card">{svg}</div>' for svg in inline_svgs(record["figures"]))
     note = '<p class="soft">Intervals: percentile bootstrap, 10,000 resamples of problems.</p>'
-    return f'<div class="grid">{tables}</div>{note}<div class="grid">{plots}</div>'
+    return f'{tables}{note}<div class="grid">{plots}</div>'
 
 
 def _versus(versus: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def _samples(rows: Sequence[Mapping[str, Any]]) -> str:
         return '<p class="soft">- (no problem was scored)</p>'
     kept = rows[:MOST_PROBLEMS]
     most = max(len(row["responses"]) for row in kept)
-    lead = f"{len(kept):,} of {len(rows):,} problems" + (
+    lead = (f"{len(kept):,} of " if len(kept) < len(rows) else "") + f"{len(rows):,} problems" + (
         f", {MOST_RESPONSES} of {most:,} responses each" if most > MOST_RESPONSES else ""
     )
     labels = sorted({row["difficulty"] for row in kept})

@@ -28,7 +28,7 @@ def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         rows.append(_row("tests passed", figures["tests_passed_frac"], "share of a program's tests; not run = failed"))
     rows += [_row(kind.replace("_", " "), e, "share of programs") for kind, e in figures.get("verdicts", {}).items()]
     about = {"score": "mean score", "tokens": "mean length of a response", "cut_frac": "responses cut by their limit"}
-    return rows + [_row(name, figures[name], words) for name, words in about.items() if name in figures]
+    return rows + [_row(n.removesuffix("_frac"), figures[n], words) for n, words in about.items() if n in figures]
 
 
 def difficulty_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
