@@ -164,12 +164,8 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
     The policy is warm-started here, before the reference and the value's trunk are copied from it; rooms that do not
     need its weights come first, so that their complaints do not wait for the warm start.
     """
-    pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
-    pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
-    pool["codec"] = make(cfg.codec, "codec", **pool)
-    task = pool["task"] = make(cfg.task, "task", **pool)
-    _check_lengths(task, cfg)
-    policy = pool["policy"] = make(cfg.policy, "policy", **pool)
+    pool = build_policy(cfg, output_dir, ranks)
+    task, policy = pool["task"], pool["policy"]
     pool["problems"] = make(cfg.problems, "problems", **pool)
     pool["objective"] = make(cfg.objective, "objective", **pool)
     recall, replay = make(cfg.recall, "recall", **pool), make(cfg.replay, "replay", **pool)
@@ -196,6 +192,17 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
         evaluate=make(cfg.evaluate, "evaluate", **pool),
         tracker=Trackers(trackers),
     )
+
+
+def build_policy(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> dict[str, Any]:
+    """The pool of runtime objects up to codec, task and policy: where every house begins, and enough to evaluate."""
+    pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
+    pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
+    pool["codec"] = make(cfg.codec, "codec", **pool)
+    pool["task"] = make(cfg.task, "task", **pool)
+    _check_lengths(pool["task"], cfg)
+    pool["policy"] = make(cfg.policy, "policy", **pool)
+    return pool
 
 
 def _check_lengths(task: doors.Task, cfg: DictConfig) -> None:

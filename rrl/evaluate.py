@@ -15,7 +15,7 @@ import numpy as np
 
 from rrl import rng
 from rrl.environment import with_given
-from rrl.exploration import pass_at_k
+from rrl.pass_at_k import pass_at_k
 from rrl.protocols import Measures, Policy, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress

@@ -104,6 +104,24 @@ class JudgesBeginnings(Protocol):
         ...
 
 
+class PassedTests(NamedTuple):
+    """kind: "solved", or how the first failed test failed ("wrong", "too_slow", "runtime_error", "compile_error").
+    passed, total: tests of the problem; those that were not run count as not passed."""
+
+    kind: str
+    passed: int
+    total: int
+
+
+@runtime_checkable
+class RunsPrograms(Protocol):
+    """What a task is besides, when a response is a program that has to pass tests."""
+
+    def tests(self, problem: Problem, response: Tokens) -> PassedTests | None:
+        """How a response did; None where no test was run, because it was cut."""
+        ...
+
+
 class TextCodec(Protocol):
     """Text to token ids and back. Law: equal fingerprints give equal ids for every text."""
 

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl.report.evaluation.load import is_evaluation
 from rrl.report.load import find_runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """One run folder: its report.html. A sweep's folder, or several folders: a comparison."""
+    """One run's folder: its report.html; one of rrl-eval: its samples.html; a sweep's, or several: a comparison."""
     parser = argparse.ArgumentParser(
         prog="rrl-report",
-        description="Rebuild report.html of one run, or comparison.html of a sweep or of several runs, from files.",
+        description="Rebuild report.html of one run, samples.html of one evaluation, or comparison.html of a "
+        "sweep or of several runs, from files.",
         epilog="example: rrl-report outputs/2026-01-31/12-00-00    rrl-report multirun/a multirun/b --out compared",
     )
     parser.add_argument(
@@ -42,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(folders: Sequence[Path], out: Path | None) -> None:
+    if len(folders) == 1 and is_evaluation(folders[0]):
+        from rrl.report.evaluation.write import finish_evaluation
+
+        finish_evaluation(folders[0], baseline=None)
+        return
     runs = find_runs(folders)
     if len(runs) == 1 and out is None:
         from rrl.report.summary import finish_run

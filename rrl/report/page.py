@@ -27,15 +27,19 @@ def text(value: object) -> str:
 
 
 def table(
-    headings: Sequence[str], rows: Sequence[Sequence[object]], *, identity: str = "", text_columns: Sequence[int] = ()
+    headings: Sequence[str], rows: Sequence[Sequence[object]], *, identity: str = "", text_columns: Sequence[int] = (),
+    left_columns: Sequence[int] = (),
 ) -> str:
-    """An HTML table that scrolls sideways on its own. A cell that is a ``Markup`` is taken as it stands."""
+    """An HTML table that scrolls sideways on its own. A cell that is a ``Markup`` is taken as it stands.
+    text_columns: samples of text, in fixed-width letters.  left_columns: words; numbers stand on the right."""
 
     def cell(column: int, value: object) -> str:
         shown = value.html if isinstance(value, Markup) else text(value)
-        return f'<td class="text">{shown}</td>' if column in text_columns else f"<td>{shown}</td>"
+        kind = "text" if column in text_columns else "left" if column in left_columns else ""
+        return f'<td class="{kind}">{shown}</td>' if kind else f"<td>{shown}</td>"
 
-    head = "".join(f"<th{' class=left' if i in text_columns else ''}>{text(h)}</th>" for i, h in enumerate(headings))
+    left = {*text_columns, *left_columns}
+    head = "".join(f"<th{' class=left' if i in left else ''}>{text(h)}</th>" for i, h in enumerate(headings))
     body = "\n".join("<tr>" + "".join(cell(i, v) for i, v in enumerate(row)) + "</tr>" for row in rows)
     name = f' id="{text(identity)}"' if identity else ""
     whole = f'<table class="data"{name}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'

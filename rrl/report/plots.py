@@ -22,7 +22,7 @@ from rrl.report.arms import TOKENS, Arm, curve_of, mean_curve
 from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, Histogram, has_any, histogram_values
 
 _Band = tuple[np.ndarray, np.ndarray, np.ndarray, str]
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -37,7 +37,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rrl",
 }
 _DASH = ("-", "--", ":")  # by Line.dash
-_INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
+INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
 
 
 def colour(index: int) -> str:
@@ -49,7 +49,7 @@ def write_charts(charts: Sequence[Chart], arms: Sequence[Arm], folder: Path) -> 
     """One PNG a chart that has data, histograms of the store last; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for chart in charts:
             if has_any(chart, arms):
                 figure = _headline(chart, arms) if chart.shade else _panels(chart, arms)
@@ -73,9 +73,9 @@ def histogram_svg(histogram: Histogram, arms: Sequence[Arm]) -> str:
     if not any(len(histogram_values(histogram, run)) for arm in arms for run in arm.runs):
         return ""
     ink: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
     )
-    with mpl.rc_context({**_STYLE, **ink, "savefig.transparent": True}):
+    with mpl.rc_context({**STYLE, **ink, "savefig.transparent": True}):
         figure = Figure(figsize=(4.4, 3.0))
         ax = figure.subplots()
         _histogram(ax, histogram, arms)
@@ -84,7 +84,7 @@ def histogram_svg(histogram: Histogram, arms: Sequence[Arm]) -> str:
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
 def _headline(chart: Chart, arms: Sequence[Arm]) -> Figure:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 _EXACT_UP_TO = 14  # pairs: 2^14 sign patterns are still one small array
+_SIGNS_AT_ONCE = 4_000_000  # random signs in memory: 32 MB
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float | None]:
@@ -80,9 +81,14 @@ def paired_permutation(
     difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     if len(difference) <= _EXACT_UP_TO:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(difference))))
-        extra = 0  # the observed pattern is one of them
-    else:
-        signs = generator.choice((-1.0, 1.0), size=(repetitions, len(difference)))
-        extra = 1  # count the observed pattern, so that p is never 0 (Phipson and Smyth 2010)
-    as_large = int(np.sum(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12))
-    return (as_large + extra) / (len(signs) + extra)
+        return _num_as_large(signs, difference) / len(signs)
+    as_large, rows = 1, max(1, _SIGNS_AT_ONCE // len(difference))
+    for done in range(0, repetitions, rows):
+        signs = generator.choice((-1.0, 1.0), size=(min(rows, repetitions - done), len(difference)))
+        as_large += _num_as_large(signs, difference)
+    return as_large / (repetitions + 1)  # the observed pattern counts: p is never 0 (Phipson and Smyth 2010)
+
+
+def _num_as_large(signs: np.ndarray, difference: np.ndarray) -> int:
+    """Sign patterns under which the sum of differences is at least as far from 0 as the observed one."""
+    return int(np.sum(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12))

@@ -45,4 +45,26 @@
     const wanted = search.value.toLowerCase();
     document.querySelectorAll("#prefixes tbody tr").forEach(row => { row.hidden = !row.textContent.toLowerCase().includes(wanted); });
   });
+
+  const problems = [...document.querySelectorAll("details.problem")];
+  if (problems.length) {
+    const [find, outcome, difficulty, unfold, matching] = ["find", "outcome", "difficulty", "unfold", "matching"].map(i => document.getElementById(i));
+    const whole = matching.textContent, texts = problems.map(p => p.textContent.toLowerCase());
+    const fits = { "": () => true, none: o => o === "none", some: o => o !== "none", mixed: o => o === "mixed" };
+    const filter = () => {
+      const wanted = find.value.toLowerCase();
+      problems.forEach((p, i) => {
+        p.hidden = !(texts[i].includes(wanted) && fits[outcome.value](p.dataset.outcome) && ["", p.dataset.difficulty].includes(difficulty.value));
+      });
+      const left = problems.filter(p => !p.hidden).length;
+      matching.textContent = left === problems.length ? whole : left + " match, out of " + whole;
+    };
+    [find, outcome, difficulty].forEach(c => c.addEventListener("input", filter));
+    unfold.addEventListener("click", () => {
+      const open = unfold.textContent === "open all";
+      problems.filter(p => !p.hidden).forEach(p => { p.open = open; });
+      unfold.textContent = open ? "close all" : "open all";
+    });
+    filter();  // a reload keeps what was chosen
+  }
 })();

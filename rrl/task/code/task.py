@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from rrl.protocols import Outcome, TextCodec
+from rrl.protocols import Outcome, PassedTests, TextCodec
 from rrl.ranks import Ranks
-from rrl.task.code.extract import statement_boundaries
+from rrl.task.code.extract import code_of, statement_boundaries
 from rrl.task.code.grader import CodeGrader
 from rrl.task.data.row import Data, Row, Table
 from rrl.task.text import TextTask
@@ -69,6 +69,14 @@ class CodeTask:
     def score(self, problem: Problem, response: Tokens) -> Outcome:
         """The verdict on a response that ended by itself; the lowest score for one that was cut."""
         return self._text.score(problem, plain(response))
+
+    def tests(self, problem: Problem, response: Tokens) -> PassedTests | None:
+        """How the program in a response did; None for a response that was cut. With task.grader.partial = 0 a script's
+        tests behind the first failure are not run."""
+        if not response or response[-1] not in problem.stop:
+            return None
+        verdict = self._grader.verdict(self.row(problem), code_of(self.codec.decode(plain(response[:-1]))), 0)
+        return PassedTests(kind=verdict.kind, passed=verdict.passed, total=verdict.total)
 
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None:
         """Runs the programs of ``responses`` many at a time; ``score`` then knows their verdicts."""

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rrl.exploration import Exploration, pass_at_k
+from rrl.exploration import Exploration
 from rrl.metrics import check_names
+from rrl.pass_at_k import pass_at_k
 from rrl.records import Attempt, Progress
 from rrl.types import Problem, Start
 
