@@ -15,7 +15,7 @@ from tests.text import SMALL_TEXT, TEXT_TASKS, chat_llama, sampled_by
 CONF = Path(__file__).parents[2] / "conf"
 
 # Whole configs and Hydra's own groups choose options and are none themselves.
-NOT_OPTIONS = {"experiment", "setting", "run", "hydra"}
+NOT_OPTIONS = {"experiment", "setting", "model", "run", "hydra"}
 SEVERAL = {"tracker", "replay/filter"}  # groups of which one chooses a list
 
 
@@ -55,6 +55,7 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
     ("policy", "causal_lm"): lambda folder: [
         f"policy.backbone.source.model={random_llama(folder / 'llama')}", "policy.backbone.device=cpu",
     ],
+    ("policy", "lora"): lambda folder: [f"policy.model={random_llama(folder / 'llama')}", "policy.backbone.device=cpu"],
     # A task of long problems alone has nothing for the default half of easy ones.
     ("task", "arith_chain"): lambda folder: ["problems=hard"],
     # Its numbers stand in SMALL, which must not speak of warm_start where there is none.
@@ -123,6 +124,18 @@ def composed(*overrides: str) -> DictConfig:
     """The config of ``rrl-train`` with ``overrides``."""
     with initialize_config_module("rrl.conf", version_base="1.3"):
         return compose("train", list(overrides))
+
+
+def without_hub(cfg: DictConfig, folder: Path) -> list[str]:
+    """What a config with a pretrained model and its data needs where there is no hub; nothing for other configs."""
+    if "model" not in cfg.policy:
+        return []
+    model = chat_llama(folder / "chat", max_positions=4096)
+    small = [need for need in (*SMALL_TEXT, *TEXT_TASKS[cfg.task.name]) if not need.startswith(("policy.", "problems"))]
+    return [
+        f"policy.model={model}", "policy.gguf_file=null", "policy.dtype=float32", "policy.backbone.device=cpu",
+        "codec.stop=[]", *small, "task.max_prompt=2048", "run.starts_per_step=4", "run.samples_per_start=2",
+    ]  # fmt: skip
 
 
 def node_of(path: Path) -> dict[str, object]:
