@@ -47,7 +47,7 @@ CHAT = (
 )
 
 
-def chat_llama(folder: Path, chat_template: str | None = CHAT) -> Path:
+def chat_llama(folder: Path, chat_template: str | None = CHAT, max_positions: int = 512) -> Path:
     """A two-layer random Llama with a byte-level tokenizer of 320 tokens and a chat template, in ``folder``."""
     if (folder / "config.json").is_file():
         return folder
@@ -56,7 +56,7 @@ def chat_llama(folder: Path, chat_template: str | None = CHAT) -> Path:
 
     config = LlamaConfig(
         vocab_size=320, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8, max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.5,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=max_positions, tie_word_embeddings=True, initializer_range=0.5,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

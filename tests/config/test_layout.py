@@ -24,7 +24,7 @@ KERNELS = sorted((ROOT / "kernels" / "rrl_kernels").rglob("*.py"))
 LONGEST = 250
 
 # Whole configs and Hydra's own groups: they choose options and are none themselves.
-NOT_OPTIONS = {"experiment", "setting", "run", "hydra", "report"}
+NOT_OPTIONS = {"experiment", "setting", "model", "run", "hydra", "report"}
 OPTIONS = sorted(p for p in CONF.glob("*/**/*.yaml") if p.relative_to(CONF).parts[0] not in NOT_OPTIONS)
 DOCUMENTED_ROOMS = {"replay", "value", "objective", "task"}
 DOCUMENTED = [p for p in OPTIONS if p.relative_to(CONF).parts[0] in DOCUMENTED_ROOMS and p.stem != "default"]

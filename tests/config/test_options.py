@@ -24,7 +24,16 @@ from rrl.annotations import fit
 from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
 from rrl.types import Start
-from tests.contract.options import CONF, EVERY_OPTION, SEVERAL, composed, node_of, options
+from tests.contract.options import (
+    CONF,
+    EVERY_OPTION,
+    SEVERAL,
+    composed,
+    node_of,
+    of_a_pretrained_model,
+    options,
+    without_hub,
+)
 
 SWEEPS = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 MOST_JOBS = 10  # of a sweep, beside seeds, that are all composed
@@ -62,13 +71,52 @@ def test_every_experiment_composes_and_validates_in_every_setting(experiment: st
             assert metric.startswith("eval/") and metric in CATALOGUE and 0.0 <= value <= 1.0 and tolerance > 0.0
 
 
-@pytest.mark.parametrize("setting", options("setting"))
-def test_every_setting_builds_and_rolls_out(setting: str, tmp_path: Path) -> None:
-    cfg = composed(f"setting={setting}", *QUICK, f"warm_start.cache_dir={tmp_path}")
+@pytest.mark.parametrize(
+    "choice", [f"experiment={e}" for e in options("experiment") if of_a_pretrained_model(e)]
+    + [f"setting={s}" for s in options("setting")],
+)
+def test_every_setting_and_every_experiment_of_a_pretrained_model_builds_and_rolls_out(
+    choice: str, tmp_path: Path
+) -> None:
+    cfg = composed(choice)
+    # A model of the hub: a random one of two layers and the package's samples stand in for it.
+    quick = [q for q in (*QUICK, f"warm_start.cache_dir={tmp_path}") if q.partition("=")[0].split(".")[-1] in
+             (*cfg.warm_start, "tracker")]
+    cfg = composed(choice, *quick, *without_hub(cfg, tmp_path))
     house = build.build(cfg, tmp_path, Ranks())
     starts = [Start(problem=p) for p in house.task.train_problems()[:2]]
     scored = house.reward.score(house.policy.rollout(starts, samples_per_start=2, step=0))
     assert len(house.value.estimate(scored).advantage) == len(scored.reward)
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_composes_alone_and_with_adapters_under_an_experiment_that_chose_another(model: str) -> None:
+    alone = composed(f"model={model}")
+    build.validate(alone, Ranks())
+    assert alone.codec.name == alone.policy.backbone.source.model == alone.policy.model
+    other = composed("experiment=qwen_1p5b_math_1gpu", f"model={model}", "policy=lora", "task=gsm8k")
+    build.validate(other, Ranks())
+    assert other.codec.name == other.policy.backbone.source.base.model == alone.policy.model
+    assert other.codec.gguf_file == alone.policy.gguf_file and other.policy.dtype == alone.policy.dtype
+    assert "`" + model + "`" in (CONF / "model" / "README.md").read_text()
+
+
+def test_a_models_name_is_a_short_key_that_source_and_codec_follow() -> None:
+    cfg = composed("policy=causal_lm", "codec=hf", "policy.model=Qwen/Qwen2.5-1.5B", "policy.dtype=bfloat16")
+    build.validate(cfg, Ranks())
+    source = cfg.policy.backbone.source
+    assert source.model == cfg.codec.name == "Qwen/Qwen2.5-1.5B" and source.dtype == "bfloat16"
+    deep = composed("policy=causal_lm", "codec=hf", "policy.backbone.source.model=here")
+    assert deep.policy.backbone.source.model == deep.codec.name == "here"
+    with pytest.raises(ValueError, match=r"policy\.modle is not an argument of CausalLM; expected one of: model, rev"):
+        build.validate(composed("policy=causal_lm", "+policy.modle=x"), Ranks())
+    with pytest.raises(HydraException, match="model"):
+        composed("policy=tiny", "policy.model=x")
+
+
+def test_the_experiments_readme_has_a_row_for_each_experiment() -> None:
+    rows = [line for line in (CONF / "experiment" / "README.md").read_text().splitlines() if line.startswith("|")]
+    assert not [e for e in options("experiment") if not any(f"`{e}`" in row for row in rows)]
 
 
 def test_the_command_line_wins_over_an_experiment_and_an_experiment_over_the_defaults() -> None:

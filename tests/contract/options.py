@@ -15,7 +15,7 @@ from tests.text import SAMPLES, SMALL_TEXT, TEXT_TASKS, chat_llama, sampled_by
 CONF = Path(__file__).parents[2] / "conf"
 
 # Whole configs and Hydra's own groups choose options and are none themselves.
-NOT_OPTIONS = {"experiment", "setting", "run", "hydra"}
+NOT_OPTIONS = {"experiment", "setting", "model", "run", "hydra"}
 SEVERAL = {"tracker", "replay/filter"}  # groups of which one chooses a list
 
 
@@ -82,6 +82,7 @@ NEEDS: dict[tuple[str, str], Callable[[Path], list[str]]] = {
     ("policy", "causal_lm"): lambda folder: [
         f"policy.backbone.source.model={random_llama(folder / 'llama')}", "policy.backbone.device=cpu",
     ],
+    ("policy", "lora"): lambda folder: [f"policy.model={random_llama(folder / 'llama')}", "policy.backbone.device=cpu"],
     # A task of long problems alone has nothing for the default half of easy ones.
     ("task", "arith_chain"): lambda folder: ["problems=hard"],
     # Its numbers stand in SMALL, which must not speak of warm_start where there is none.
@@ -164,6 +165,31 @@ def composed(*overrides: str) -> DictConfig:
     """The config of ``rrl-train`` with ``overrides``."""
     with initialize_config_module("rrl.conf", version_base="1.3"):
         return compose("train", list(overrides))
+
+
+def of_a_pretrained_model(experiment: str) -> bool:
+    """Whether an experiment, or the one that it begins from, chooses a model of the hub."""
+    node = node_of(CONF / "experiment" / f"{experiment}.yaml")
+    chosen = [name for entry in node.get("defaults", []) for name in (entry if isinstance(entry, dict) else [entry])]
+    return bool({"override /policy", "override /model"} & set(chosen)) or any(
+        of_a_pretrained_model(name) for name in chosen if name in options("experiment")
+    )
+
+
+def without_hub(cfg: DictConfig, folder: Path) -> list[str]:
+    """What a config with a pretrained model and its data needs where there is no hub; nothing for other configs."""
+    if "model" not in cfg.policy:
+        return []
+    model = chat_llama(folder / "chat", max_positions=4096)
+    if cfg.task.name == "dialogue":
+        needs = [*HH, *untrained_scorers(folder, "reward", "helpful", "harm"), "task.bar_samples=4"]
+    else:
+        needs = [*SMALL_TEXT, *TEXT_TASKS[cfg.task.name]]
+    small = [need for need in needs if not need.startswith(("policy.", "problems", "task="))]
+    return [
+        f"policy.model={model}", "policy.gguf_file=null", "policy.dtype=float32", "policy.backbone.device=cpu",
+        "codec.stop=[]", *small, "task.max_prompt=2048", "run.starts_per_step=4", "run.samples_per_start=2",
+    ]  # fmt: skip
 
 
 def node_of(path: Path) -> dict[str, object]:

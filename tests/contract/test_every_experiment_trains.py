@@ -13,7 +13,7 @@ from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
 from rrl.saver import first_progress
 from rrl.tracker.all import Trackers
-from tests.contract.options import CONF, SMALL, composed, node_of, options
+from tests.contract.options import CONF, SMALL, composed, node_of, of_a_pretrained_model, options
 from tests.contract.test_every_option_trains import Records, train_until, weights
 
 WITH_REPLAY = sorted(path.stem for path in (CONF / "experiment").glob("*_rrl.yaml"))
@@ -28,7 +28,8 @@ def test_every_published_algorithm_stands_beside_itself_with_replay() -> None:
         assert content == {"defaults": [name, *on], "name": f"{name}_rrl"}
 
 
-@pytest.mark.parametrize("name", options("experiment"))
+# Those of pretrained models are built and roll out in tests/config; training them here would be no quick test.
+@pytest.mark.parametrize("name", [e for e in options("experiment") if not of_a_pretrained_model(e)])
 def test_a_few_steps_train_and_replay_happens_exactly_where_it_is_on(name: str, tmp_path: Path) -> None:
     small = [f"{key}={value}" for key, value in SMALL.items()]
     cfg = composed(f"experiment={name}", *small, f"warm_start.cache_dir={tmp_path}", "run.token_budget=20000")

@@ -67,6 +67,16 @@ def test_gradient_checkpointing_changes_neither_loss_nor_tokens():
     assert saving.backbone.module.training
 
 
+def test_gradient_checkpointing_reads_every_layer_again_in_backward():
+    for checkpointing, times in ((False, 1), (True, 2)):
+        policy, read = tiny_hf(checkpointing=checkpointing), []
+        for layer in policy.backbone.decoder.layers:
+            layer.mlp.register_forward_hook(lambda *_, read=read: read.append(1))
+        loss, _ = policy.loss(ROWS, weighted)
+        loss.backward()
+        assert len(read) == times * len(policy.backbone.decoder.layers)
+
+
 def test_a_prefix_is_context_only():
     # The loss of the continuation does not depend on the log-probs of prompt or prefix: only A = 2 numbers are seen.
     seen = []
