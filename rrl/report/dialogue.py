@@ -24,7 +24,7 @@ def dialogue_section(arms: Sequence[Arm]) -> str:
     for arm in arms:
         cells = [_before_after(arm.runs, metric) for metric in (*_MEASURED.values(), "eval/heldout_hard_success")]
         kl = [values for run in arm.runs if len(values := run.series(_KL, STEPS)[1])]
-        last, most = ([float(pick(v)) for v in kl] for pick in (lambda v: v[-5:].mean(), lambda v: v.max()))
+        last, most = [float(values[-5:].mean()) for values in kl], [float(values.max()) for values in kl]
         rows.append([arm.label, *cells, _plain(last), _plain(most)])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return (
