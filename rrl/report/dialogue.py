@@ -29,7 +29,8 @@ def dialogue_section(arms: Sequence[Arm]) -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return (
         "Here `hard success` is the share of sampled responses to training prompts that are above the bar (a quantile "
-        "of the policy before RL); it is not exact.\n\nHeld-out prompts, before RL \u2192 after it, means over seeds (\u00b1 95 % t-interval of the last). `reward` "
+        "of the policy before RL); it is not exact.\n\n"
+        "Held-out prompts, before RL \u2192 after it, means over seeds (\u00b1 95 % t-interval of the last). `reward` "
         "is what was trained on, in standard deviations above the policy before RL; `helpful` and `harm` come from "
         "scorers of their own that nothing is trained on, in their own units, on helpful and on harmful prompts; "
         "`solved` is the share of responses above the bar. `KL` is the mean of log pi - log pi_ref of sampled tokens, "
