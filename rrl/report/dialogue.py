@@ -24,10 +24,12 @@ def dialogue_section(arms: Sequence[Arm]) -> str:
     for arm in arms:
         cells = [_before_after(arm.runs, metric) for metric in (*_MEASURED.values(), "eval/heldout_hard_success")]
         kl = [values for run in arm.runs if len(values := run.series(_KL, STEPS)[1])]
-        last, most = ([float(pick(v)) for v in kl] for pick in (lambda v: v[-5:].mean(), lambda v: v.max()))
+        last, most = [float(values[-5:].mean()) for values in kl], [float(values.max()) for values in kl]
         rows.append([arm.label, *cells, _plain(last), _plain(most)])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return (
+        "Here `hard success` is the share of sampled responses to training prompts that are above the bar (a quantile "
+        "of the policy before RL); it is not exact.\n\n"
         "Held-out prompts, before RL \u2192 after it, means over seeds (\u00b1 95 % t-interval of the last). `reward` "
         "is what was trained on, in standard deviations above the policy before RL; `helpful` and `harm` come from "
         "scorers of their own that nothing is trained on, in their own units, on helpful and on harmful prompts; "
