@@ -56,7 +56,8 @@ def chat_llama(folder: Path, chat_template: str | None = CHAT, max_positions: in
 
     config = LlamaConfig(
         vocab_size=320, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8, max_position_embeddings=max_positions, tie_word_embeddings=True, initializer_range=0.5,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=max_positions, tie_word_embeddings=True,
+        initializer_range=0.5,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -112,7 +112,7 @@ class HFBackbone:
         load_weights(self.module, state)
 
     def export(self, folder: Path) -> None:
-        """Write the model, and its tokenizer if it has one, as transformers loads them; adapters go into the weights."""
+        """Write model and tokenizer, where it has one, as transformers loads them; adapters go into the weights."""
         merged(copy.deepcopy(self.module)).save_pretrained(folder)  # type: ignore[operator]
         if isinstance(self.codec, TokenizerCodec):
             self.codec.save(folder)

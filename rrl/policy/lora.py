@@ -87,6 +87,7 @@ def is_adapted(layer: Any) -> bool:
 
 
 def has_adapters(module: nn.Module) -> bool:
+    """Whether any layer below ``module`` has."""
     return any(is_adapted(layer) for layer in module.modules())
 
 

@@ -71,7 +71,7 @@ def test_gradient_checkpointing_reads_every_layer_again_in_backward():
     for checkpointing, times in ((False, 1), (True, 2)):
         policy, read = tiny_hf(checkpointing=checkpointing), []
         for layer in policy.backbone.decoder.layers:
-            layer.mlp.register_forward_hook(lambda *_, read=read: read.append(1))
+            layer.mlp.register_forward_pre_hook(lambda *_, read=read: read.append(1))
         loss, _ = policy.loss(ROWS, weighted)
         loss.backward()
         assert len(read) == times * len(policy.backbone.decoder.layers)
