@@ -31,6 +31,7 @@ golden:  ## re-record the golden numbers; owes a Numbers line in CHANGELOG.md
 bench:  ## seconds by phase, and sequences/s beside TRL (extra `bench`), into docs/results
 	$(BIN)/python -m tests.bench.phases --out docs/results/phases.csv
 	$(BIN)/python -m tests.bench.trl_grpo --out docs/results/trl_throughput.csv
+	$(BIN)/python -m tests.bench.sandbox --out docs/results/sandbox_rate.csv
 
 report-demo:  ## default training, then its report page
 	$(BIN)/rrl-train -m experiment=ppo,rrl hydra.sweep.dir=multirun/demo
