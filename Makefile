@@ -32,6 +32,7 @@ golden:  ## re-record the golden numbers; owes a Numbers line in CHANGELOG.md
 bench:  ## seconds by phase, and sequences/s beside TRL (extra `bench`), into docs/results
 	$(BIN)/python -m tests.bench.phases --out docs/results/phases.csv
 	$(BIN)/python -m tests.bench.trl_grpo --out docs/results/trl_throughput.csv
+	$(BIN)/python -m tests.bench.sandbox --out docs/results/sandbox_rate.csv
 
 OPS = group_advantage linear_logprob linear_policy_loss logprob_entropy segment_gae segment_vtrace
 RESULTS = kernels/bench/results

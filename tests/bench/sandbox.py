@@ -74,7 +74,7 @@ def rate(run: Callable[[int], bool], num: int, workers: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU of a process, of those below it and of those that they have waited for: what a busy machine cannot distort."""
+    """CPU of a process, those below it and those they have waited for: what a busy machine distorts least."""
     ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
     below = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
     return ticks / os.sysconf("SC_CLK_TCK") + sum(map(cpu_s, below))
