@@ -56,7 +56,8 @@ class Lora:
             raise ValueError("policy=lora needs the package peft: pip install 'rrl[models]'") from error
         model, codec = self._base.load()
         targets = self._targets[0] if self._targets == ("all-linear",) else list(self._targets)
-        config: Any = LoraConfig(r=self._r, lora_alpha=self._alpha, lora_dropout=0.0, target_modules=targets)
+        make: Any = LoraConfig  # says that alpha is an int; it is a factor
+        config = make(r=self._r, lora_alpha=self._alpha, lora_dropout=0.0, target_modules=targets)
         with torch.random.fork_rng():  # peft draws A from the global generator
             torch.manual_seed(rng.torch_generator(self._seed, "lora_init").initial_seed())
             try:

@@ -46,7 +46,8 @@ def byte_tokenizer() -> Any:
     tokenizer = Tokenizer(BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>")
+    make: Any = PreTrainedTokenizerFast
+    return make(tokenizer_object=tokenizer, pad_token="<|pad|>")
 
 
 def train_classifier(
@@ -60,15 +61,17 @@ def train_classifier(
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
     tokenizer = byte_tokenizer()
+    everywhere: dict[str, Any] = {"num_labels": 1, "attn_implementation": "sdpa"}  # read, never declared
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=recipe.width, intermediate_size=2 * recipe.width,
-        num_hidden_layers=recipe.num_layers, num_attention_heads=recipe.num_heads, num_labels=1,
+        num_hidden_layers=recipe.num_layers, num_attention_heads=recipe.num_heads,
         max_position_embeddings=recipe.max_positions, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-        eos_token_id=None, initializer_range=recipe.width**-0.5, attn_implementation="sdpa",
+        eos_token_id=None, initializer_range=recipe.width**-0.5, **everywhere,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForSequenceClassification(config)
+        make: Any = LlamaForSequenceClassification
+        model = make(config)
     adam = torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=(0.9, 0.95), fused=True)
 
     def scores(texts: Sequence[str]) -> Tensor:
