@@ -28,7 +28,7 @@ class Lora:
       seed: names the initial A.
       base: where the model comes from; its weights stay as they are.
       r: rank, >= 1.
-      alpha: > 0; the update is scaled by alpha / r.
+      alpha: >= 1; the update is scaled by alpha / r.
       target_modules: last parts of the names of the linear layers that get adapters; ("all-linear",) = all but the
         output layer.
     Raises:
@@ -36,12 +36,12 @@ class Lora:
     """
 
     def __init__(
-        self, *, seed: int, base: Source, r: int, alpha: float, target_modules: tuple[str, ...]
+        self, *, seed: int, base: Source, r: int, alpha: int, target_modules: tuple[str, ...]
     ) -> None:
-        if r < 1 or not alpha > 0.0 or not target_modules:
+        if r < 1 or alpha < 1 or not target_modules:
             raise ValueError(
                 f"policy.backbone.source has r {r}, alpha {alpha}, target_modules {list(target_modules)}; expected "
-                "r >= 1, alpha > 0 and at least one name, or policy=causal_lm to train all weights"
+                "r >= 1, alpha >= 1 and at least one name, or policy=causal_lm to train all weights"
             )
         self._seed, self._base, self._r, self._alpha, self._targets = seed, base, r, alpha, target_modules
 

@@ -185,6 +185,14 @@ def test_the_loss_is_asked_of_actions_only_and_its_value_is_the_token_losses(hou
     assert metrics["learn/entropy_nats"] == pytest.approx(float(rollouts.behavior_entropy.mean()), abs=1e-4)
 
 
+def move_what_learns(policy: Policy) -> None:
+    """Change every weight that may be trained; the others never change, so copies may share them."""
+    with torch.no_grad():
+        for p in policy.parameters():
+            if p.requires_grad:
+                p.add_(0.05 * torch.sin(torch.arange(p.numel(), dtype=p.dtype)).view_as(p))
+
+
 @every("policy")
 def test_a_frozen_copy_does_not_follow_what_is_learned(bench: Bench, option: str) -> None:
     policy = bench.make("policy", option)
@@ -192,10 +200,8 @@ def test_a_frozen_copy_does_not_follow_what_is_learned(bench: Bench, option: str
     rows = policy.rollout(mixed_starts(bench.house("policy", option)), samples_per_start=1, step=0).sequences
     before = frozen.logprob(rows)[0]
     assert torch.equal(before, policy.logprob(rows)[0])
-    assert not any(p.requires_grad for p in frozen.parameters()) and all(p.requires_grad for p in policy.parameters())
-    with torch.no_grad():
-        for p in policy.parameters():
-            p.add_(0.05 * torch.sin(torch.arange(p.numel(), dtype=p.dtype)).view_as(p))
+    assert not any(p.requires_grad for p in frozen.parameters()) and any(p.requires_grad for p in policy.parameters())
+    move_what_learns(policy)
     assert torch.equal(before, frozen.logprob(rows)[0])
     assert not torch.allclose(before, policy.logprob(rows)[0])
 
@@ -204,9 +210,7 @@ def test_a_frozen_copy_does_not_follow_what_is_learned(bench: Bench, option: str
 def test_a_saved_policy_loaded_elsewhere_says_the_same(bench: Bench, option: str) -> None:
     policy, other = bench.make("policy", option), bench.make("policy", option)
     starts = mixed_starts(bench.house("policy", option))
-    with torch.no_grad():
-        for p in policy.parameters():
-            p.mul_(0.9)
+    move_what_learns(policy)
     fingerprint = policy.fingerprint
     other.load_state_dict(bench.through_disk(policy.state_dict()))
     one, two = (p.rollout(starts, samples_per_start=2, step=0) for p in (policy, other))
