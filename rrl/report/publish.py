@@ -57,10 +57,16 @@ def _page(arms: Sequence[Arm], body: str, notes: Sequence[str], stem: Path) -> s
         f"# {stem.name.replace('_', ' ')}\n\n"
         "Means over seeds \u00b1 95 % t-interval (none for one seed), at "
         f"{max(r.summary['sampled_tokens'] for r in runs):,} sampled tokens or one step less. "
-        "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt"
+        f"{_hard_success(runs)}"
         f"{body}\n\n![hard success]({stem.name}.png)\n\n"
         + dialogue_section(arms) + "".join(f"- {note}\n" for note in notes) + _made(runs)
     )
+
+
+def _hard_success(runs: Sequence[Run]) -> str:
+    if any("rrl.evaluate.Sampled" in run.config for run in runs):
+        return "`hard success` is the share of sampled responses to training problems that are solved, bare prompts only"
+    return "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt"
 
 
 def _product(grid: Grid) -> str:

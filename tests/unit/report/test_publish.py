@@ -112,3 +112,14 @@ def test_many_arms_draw_a_heat_map_and_no_curves(tmp_path: Path, monkeypatch: py
     html = write_comparison([tmp_path], tmp_path / "comparison").html.read_text()
     assert [p.name for p in (tmp_path / "comparison").glob("*.png")] == ["heatmap.png"]
     assert "6 arms are too many to tell curves apart" in html and "heatmap.png beside this page" in html
+
+
+def test_the_page_says_whether_success_is_exact_or_a_share_of_samples(tmp_path: Path) -> None:
+    for name, target in (("exact", "rrl.evaluate.Exact"), ("sampled", "rrl.evaluate.Sampled")):
+        folder = tmp_path / name
+        a_run(folder / "run", [], 0, 0.5)
+        (folder / "run" / "config.yaml").write_text(f"evaluate:\n  _target_: {target}\n")
+        publish([folder], tmp_path / f"{name}_page")
+    exact, sampled = ((tmp_path / f"{name}_page.md").read_text() for name in ("exact", "sampled"))
+    assert "the exact probability" in exact and "share of sampled responses" not in exact
+    assert "share of sampled responses" in sampled and "the exact probability" not in sampled
