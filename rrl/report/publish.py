@@ -65,7 +65,7 @@ def _page(arms: Sequence[Arm], body: str, notes: Sequence[str], stem: Path) -> s
 
 def _hard_success(runs: Sequence[Run]) -> str:
     if any("rrl.evaluate.Sampled" in run.config for run in runs):
-        return "`hard success` is the share of sampled responses to training problems that are solved, bare prompts only"
+        return "`hard success` is the share of sampled responses to training problems that are solved (bare prompts)"
     return "`hard success` is the exact probability, at temperature 1, of the right response from the bare prompt"
 
 

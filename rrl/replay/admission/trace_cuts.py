@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from rrl.environment import with_given
 from rrl.protocols import Task
 from rrl.records import Attempt, Candidates, Prefix
 from rrl.replay.admission.cuts import open_boundaries, own_prefix
@@ -26,7 +27,7 @@ class TraceCuts:
     Example: step ends (1, 2, 3, 4), num_cuts 2 -> 2 and 4.
 
     Args:
-        task: knows a solution's steps.
+        task: knows a solution's steps, and what an environment says inside it.
         source: where traces come from.
         num_cuts: of a trace, >= 1; ``replay.store.slots_per_problem`` must hold them.
         born_value: P(solved) of a cut of a solution until it is re-scored, [0, 1].
@@ -59,8 +60,8 @@ class TraceCuts:
             self._solution_cuts[problem.id] = spread([t for t in ends if 0 < t < longest], self._num_cuts)
         return [
             Prefix(
-                problem=problem, tokens=problem.solution[:t], origin="canonical", born_step=step,
-                born_value=self._born_value, depth_frac=t / len(problem.solution), parent=attempt.start.key,
+                problem=problem, tokens=with_given(self._task, problem, problem.solution[:t]), origin="canonical",
+                born_step=step, born_value=self._born_value, depth_frac=t / len(problem.solution), parent=attempt.start.key,
             )
             for t in self._solution_cuts[problem.id]
         ]
