@@ -60,8 +60,9 @@ class TraceCuts:
             self._solution_cuts[problem.id] = spread([t for t in ends if 0 < t < longest], self._num_cuts)
         return [
             Prefix(
-                problem=problem, tokens=with_given(self._task, problem, problem.solution[:t]), origin="canonical",
-                born_step=step, born_value=self._born_value, depth_frac=t / len(problem.solution), parent=attempt.start.key,
+                problem=problem, tokens=with_given(self._task, problem, problem.solution[:t]),
+                origin="canonical", born_step=step, born_value=self._born_value,
+                depth_frac=t / len(problem.solution), parent=attempt.start.key,
             )
             for t in self._solution_cuts[problem.id]
         ]
