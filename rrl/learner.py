@@ -18,7 +18,7 @@ from torch import Tensor
 from rrl import rng
 from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
-from rrl.ops.minibatch import Part, minibatches
+from rrl.ops.minibatch import Part, cuts, minibatches
 from rrl.ops.optimizer import adam_state, linear_decay, load_adam_state, set_lr
 from rrl.ops.update_tally import UpdateTally
 from rrl.protocols import Objective, Policy
@@ -161,8 +161,8 @@ class PolicyLearner:
         self._optimizer.zero_grad(set_to_none=True)
         size = self._micro_batch_rows or batch.sequences.num_rows
         total = 0.0
-        for first in range(0, batch.sequences.num_rows, max(size, 1)):
-            last = min(first + size, batch.sequences.num_rows)
+        groups = torch.unique_consecutive(batch.sequences.start_index, return_counts=True)[1].tolist()
+        for first, last in cuts(groups, max(size, 1)):  # a start's rows together: what they share is read once
             whole = last - first == batch.sequences.num_rows
             piece = batch.sequences if whole else batch.sequences.rows(torch.arange(first, last))
             loss, _ = self._policy.loss(

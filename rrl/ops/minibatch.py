@@ -70,6 +70,23 @@ def minibatches(
                 yield parts
 
 
+def cuts(sizes: list[int], most: int) -> list[tuple[int, int]]:
+    """(first, last) of parts of at most ``most`` rows that end where groups do; a larger group is cut.
+
+    Groups of 2, 3, 2 and 9 rows, most 5: rows 0-5, 5-7, 7-12, 12-16.
+    """
+    parts, first, last = [], 0, 0
+    for size in sizes:
+        if last > first and last + size - first > most:
+            parts.append((first, last))
+            first = last
+        last += size
+        while last - first > most:
+            parts.append((first, first + most))
+            first += most
+    return [*parts, (first, last)] if last > first else parts
+
+
 def _part(chosen: np.ndarray, sizes: np.ndarray, first: int, num_mine: int) -> Part:
     mine = np.sort(chosen[(chosen >= first) & (chosen < first + num_mine)]) - first
     return Part(

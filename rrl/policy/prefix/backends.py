@@ -19,7 +19,7 @@ from rrl.policy.prefix.groups import Groups, tree_of
 Mask = Any  # a tensor [*, 1, Q, K], a flex BlockMask, or one of these for each kind of layer
 
 
-def kv_reuse(decoder: Any, groups: Groups, pad: int) -> Float[Tensor, "A d"]:
+def kv_reuse(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
     """Contexts once, then all continuations on copies of their keys and values; the copy is differentiable."""
     from transformers import DynamicCache
 
@@ -39,10 +39,10 @@ def kv_reuse(decoder: Any, groups: Groups, pad: int) -> Float[Tensor, "A d"]:
     return torch.cat(states).index_select(0, groups.index().to(device))
 
 
-def tree_mask(decoder: Any, groups: Groups, pad: int) -> Float[Tensor, "A d"]:
+def tree_mask(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
     """Each group as one row under a boolean mask; its attention is dense, so this is for short groups."""
     device = next(decoder.parameters()).device
-    tree = tree_of(groups, pad, one_row=False)
+    tree = tree_of(groups, one_row=False)
     read = decoder(
         input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
         attention_mask=masks_for(decoder, {w: tree.visible(w)[:, None] for w in windows(decoder)}),

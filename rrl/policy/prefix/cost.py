@@ -2,7 +2,8 @@
 
 A forward over T tokens costs 2 N T for N weights in products, and 4 L d for each pair of tokens that attention
 looks at in L layers of width d; a causal kernel skips half of the square, a kernel with a mask of its own
-does not. Starting a forward costs something as well, which at small sizes is more than the work. Legend: U contexts of P columns, N rows of C columns behind them, T = columns of whole rows.
+does not. Starting a forward costs something as well, which at small sizes is more than the work.
+Legend: U contexts of P columns, N rows of C columns behind them.
 """
 
 from __future__ import annotations

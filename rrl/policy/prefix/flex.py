@@ -22,11 +22,11 @@ NAME = "rrl_tree"
 BLOCK = 128  # columns of a block; rows are padded to whole blocks
 
 
-def flex(decoder: Any, groups: Groups, pad: int) -> Float[Tensor, "A d"]:
+def flex(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
     """All groups in one row. Raises RuntimeError, torch's, where a CPU is to differentiate it."""
     install(decoder)
     device = next(decoder.parameters()).device
-    tree = tree_of(groups, pad, one_row=True, multiple_of=BLOCK)
+    tree = tree_of(groups, one_row=True, multiple_of=BLOCK)
     read = decoder(
         input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
         attention_mask=masks_for(decoder, {w: block_mask(tree, w, device) for w in windows(decoder)}),
@@ -44,7 +44,7 @@ def block_mask(tree: Tree, window: int | None, device: torch.device) -> Any:
     reach = width if window is None else window
     return create_block_mask(
         # A lambda, for torch traces it, which a function whose arguments are checked (in tests) would forbid.
-        lambda batch, head, q, k: (
+        lambda _batch, _head, q, k: (
             (k <= q) & (root[k] == root[q]) & ((branch[k] == TRUNK) | (branch[k] == branch[q]))
             & (position[q] - position[k] < reach)
         ),

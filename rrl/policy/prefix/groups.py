@@ -29,7 +29,8 @@ class Groups:
 
     contexts, context_lengths: of each group.  continuations, lengths: what each row reads after its context;
     its last action is never read, so a row of one action has length 0.  group: of each row.
-    row, depth: an action of ``row`` is predicted by the state that has read ``depth`` tokens of its continuation.
+    pad: fills both.  row, depth: an action of ``row`` is predicted by the state that has read ``depth`` tokens of
+    its continuation.
     """
 
     contexts: Int64[Tensor, "U P"]
@@ -37,6 +38,7 @@ class Groups:
     continuations: Int64[Tensor, "N C"]
     lengths: Int64[Tensor, "N"]
     group: Int64[Tensor, "N"]
+    pad: int
     row: Int64[Tensor, "A"]
     depth: Int64[Tensor, "A"]
 
@@ -112,11 +114,11 @@ def groups_of(sequences: Sequences, pad: int) -> Groups:
     continuations = torch.where(inside, whole.ids.gather(1, place), pad)
     return Groups(
         contexts=contexts, context_lengths=context_lengths, continuations=continuations, lengths=lengths, group=group,
-        row=whole.row, depth=whole.column - (before[whole.row] - 1),
+        pad=pad, row=whole.row, depth=whole.column - (before[whole.row] - 1),
     )
 
 
-def tree_of(groups: Groups, pad: int, *, one_row: bool, multiple_of: int = 1) -> Tree:
+def tree_of(groups: Groups, *, one_row: bool, multiple_of: int = 1) -> Tree:
     """One row a group, or all groups in one row (packed); width rounded up to a multiple.
 
     Context (7, 8) with continuations (1, 2) and (3,): ids (7, 8, 1, 2, 3), positions (0, 1, 2, 3, 2), branch
@@ -135,7 +137,8 @@ def tree_of(groups: Groups, pad: int, *, one_row: bool, multiple_of: int = 1) ->
     begin[order] = (first + groups.context_lengths - earlier)[groups.group[order]] + ended - groups.lengths[order]
 
     shape = (1 if one_row else num_groups, width)
-    ids, positions = torch.full(shape, pad), torch.zeros(shape, dtype=torch.int64)
+    ids = torch.full(shape, groups.pad)
+    positions = torch.zeros(shape, dtype=torch.int64)
     root, branch = torch.full(shape, NOTHING), torch.full(shape, NOTHING)
     tree_row = torch.zeros(num_groups, dtype=torch.int64) if one_row else torch.arange(num_groups)
     whose, step = _each(groups.context_lengths)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rrl.ops.minibatch import cuts
 from rrl.policy.hf import HFBody
 from rrl.policy.layout import Layout, action_layout, start_layout
 from rrl.policy.prefix import cost
@@ -25,11 +26,13 @@ from rrl.types import Sequences, Start, rows_to_actions
 
 log = logging.getLogger(__name__)
 
-Backend = Callable[[Any, Groups, int], Tensor]
+Backend = Callable[[Any, Groups], Tensor]
 BACKENDS: dict[str, tuple[Backend, Callable[[Groups], cost.Work]]] = {
     "kv_reuse": (kv_reuse, cost.reused), "tree_mask": (tree_mask, cost.masked), "flex": (flex, cost.blocked),
 }
-LEAST_RATIO = 1.3  # predicted work of repeat over shared from which auto shares: below, estimates err more than they save
+# Predicted work of whole rows over that of a shared reading from which auto shares: below it, the estimate may err
+# by more than is saved.
+LEAST_RATIO = 1.3
 
 # Largest |difference| / |state| of one state between two ways of reading. A context cut off is an error of order 1;
 # transformers norms float64 states in float32.
@@ -65,7 +68,7 @@ class ActionReader:
             return self._repeat(body, sequences)
         backend, _ = BACKENDS[way]
         parts = [torch.arange(sequences.num_rows)] if torch.is_grad_enabled() else list(self._parts(sequences))
-        states = [backend(body.decoder, groups_of(sequences.rows(rows), self._pad), self._pad) for rows in parts]
+        states = [backend(body.decoder, groups_of(sequences.rows(rows), self._pad)) for rows in parts]
         if len(parts) == 1:
             return states[0]
         order = torch.cat([rows_to_actions(sequences.offsets, rows) for rows in parts])
@@ -142,7 +145,7 @@ class ActionReader:
         largest = int(torch.bincount(groups.group).argmax())
         rows = sequences.rows((groups.group == largest).nonzero()[:2, 0])
         expected = self._repeat(body, rows).double()
-        found = BACKENDS[name][0](body.decoder, groups_of(rows, self._pad), self._pad).double()
+        found = BACKENDS[name][0](body.decoder, groups_of(rows, self._pad)).double()
         error = float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
         if error <= TOLERANCE.get(body.decoder.dtype, 0.0):
             return None
@@ -159,20 +162,3 @@ class ActionReader:
         if kind not in self._said:
             self._said.add(kind)
             log.info("prefix sharing, %s", line)
-
-
-def cuts(sizes: list[int], most: int) -> list[tuple[int, int]]:
-    """(first, last) of parts of at most ``most`` rows that end where groups do; a larger group is cut.
-
-    Groups of 2, 3, 2 and 9 rows, most 5: rows 0-5, 5-7, 7-12, 12-16.
-    """
-    parts, first, last = [], 0, 0
-    for size in sizes:
-        if last > first and last + size - first > most:
-            parts.append((first, last))
-            first = last
-        last += size
-        while last - first > most:
-            parts.append((first, first + most))
-            first += most
-    return [*parts, (first, last)] if last > first else parts

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rrl import rng
-from rrl.ops.minibatch import minibatches
+from rrl.ops.minibatch import cuts, minibatches
 from tests.unit.learner.tabular import SoloRanks, ThreadRanks
 
 
@@ -60,3 +60,9 @@ def test_two_ranks_hold_what_one_would():
             merged = [int(r) + p.first_row for p in (left[s], right[s]) for r in p.rows]
             assert merged == one[s].rows.tolist()
             assert left[s].num_tokens == right[s].num_tokens == one[s].num_tokens
+
+
+def test_parts_end_where_groups_do_and_only_a_group_too_large_is_cut():
+    assert cuts([2, 3, 2, 9], 5) == [(0, 5), (5, 7), (7, 12), (12, 16)]
+    assert cuts([1, 1, 1], 2) == [(0, 2), (2, 3)]
+    assert cuts([4], 4) == [(0, 4)] and cuts([], 4) == []

@@ -37,10 +37,10 @@ def test_log_probs_and_gradients_are_those_of_whole_rows(family, backend):
     network = body(family)
     for name, rows in ROWS.items():
         expected, gradient = with_gradient(network, repeated(network, rows), rows)
-        states = BACKENDS[backend](network.decoder, groups_of(rows, 0), 0)
+        states = BACKENDS[backend](network.decoder, groups_of(rows, 0))
         found, ours = with_gradient(network, states, rows)
         atol = 3e-6 if "eager" in family else 1e-12   # transformers' eager softmax is in float32
-        torch.testing.assert_close(found, expected, rtol=0, atol=atol, msg=lambda m: f"{name}: {m}")
+        torch.testing.assert_close(found, expected, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
         assert float((ours - gradient).norm() / gradient.norm()) < 1e-6, name
 
 
@@ -49,14 +49,14 @@ def test_the_mask_goes_with_gradient_checkpointing():
     expected, gradient = with_gradient(network, repeated(network, rows), rows)
     network.decoder.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
-    found, ours = with_gradient(network, tree_mask(network.decoder, groups_of(rows, 0), 0), rows)
+    found, ours = with_gradient(network, tree_mask(network.decoder, groups_of(rows, 0)), rows)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert float((ours - gradient).norm() / gradient.norm()) < 1e-6
 
 
 def test_gradient_flows_through_the_shared_context():
     network, rows = body("llama"), sequences_of([(start(prompt=(3, 9)), (i, 2)) for i in (4, 5)])
-    states = kv_reuse(network.decoder, groups_of(rows, 0), 0)
+    states = kv_reuse(network.decoder, groups_of(rows, 0))
     # A second action is not predicted from a state of the context: what reaches token 3 went through the cache.
     logprobs(states, rows)[[1, 3]].sum().backward()
     assert float(network.decoder.embed_tokens.weight.grad[3].abs().sum()) > 1e-3
@@ -65,7 +65,7 @@ def test_gradient_flows_through_the_shared_context():
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma"])
 def test_restarted_positions_without_a_mask_are_silently_wrong(family):
     network, rows = body(family), ROWS["equal groups in order"]
-    tree = tree_of(groups_of(rows, 0), 0, one_row=False)
+    tree = tree_of(groups_of(rows, 0), one_row=False)
     with torch.no_grad():
         expected = logprobs(repeated(network, rows), rows)
         unseen = network.decoder(input_ids=tree.ids, position_ids=tree.positions, use_cache=False).last_hidden_state
@@ -87,7 +87,7 @@ def test_no_way_ever_reads_restarted_positions_without_a_mask_of_four_dimensions
     network.decoder.register_forward_pre_hook(spy, with_kwargs=True)
     with torch.no_grad():
         for name in FEW:
-            (BACKENDS | {"flex": flex})[backend](network.decoder, groups_of(ROWS[name], 0), 0)
+            (BACKENDS | {"flex": flex})[backend](network.decoder, groups_of(ROWS[name], 0))
     restarted = [mask for positions, mask in calls if positions is not None]
     assert len(restarted) >= len(FEW) - 1   # kv_reuse has nothing to continue where all rows have one action
     for mask in restarted:
@@ -111,15 +111,15 @@ def test_flex_scores_like_whole_rows_and_leaves_other_readings_as_they_were(fami
     with torch.no_grad():
         before = {name: repeated(network, ROWS[name]) for name in FEW}
         for name in FEW:
-            states = flex(network.decoder, groups_of(ROWS[name], 0), 0)
+            states = flex(network.decoder, groups_of(ROWS[name], 0))
             torch.testing.assert_close(states, before[name], rtol=0, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
         assert attention_of(network.decoder) == "sdpa"
         assert all(torch.equal(repeated(network, ROWS[name]), before[name]) for name in FEW)
-        states = kv_reuse(network.decoder, groups_of(ROWS["ragged groups"], 0), 0)
+        states = kv_reuse(network.decoder, groups_of(ROWS["ragged groups"], 0))
         torch.testing.assert_close(states, before["ragged groups"], rtol=0, atol=2e-5)
 
 
 def test_flex_has_no_backward_on_a_cpu():
     network = body("llama", dtype=torch.float32)
     with pytest.raises(NotImplementedError, match="(?i)flex"):
-        flex(network.decoder, groups_of(ROWS["ragged groups"], 0), 0).sum().backward()
+        flex(network.decoder, groups_of(ROWS["ragged groups"], 0)).sum().backward()

@@ -36,7 +36,7 @@ def test_given_tokens_are_read_in_the_continuation_and_are_no_actions():
 
 
 def test_a_tree_restarts_the_positions_of_each_continuation_behind_its_context():
-    tree = tree_of(groups_of(ROWS_OF_THREE, pad=0), pad=0, one_row=False)
+    tree = tree_of(groups_of(ROWS_OF_THREE, pad=0), one_row=False)
     assert tree.ids.tolist() == [[7, 8, 1], [9, 4, 0]]
     assert tree.positions.tolist() == [[0, 1, 2], [0, 1, 0]]
     assert tree.branch.tolist() == [[0, 0, 1], [0, 3, -1]]
@@ -44,7 +44,7 @@ def test_a_tree_restarts_the_positions_of_each_continuation_behind_its_context()
 
 
 def test_all_groups_fit_in_one_row_of_whole_blocks():
-    tree = tree_of(groups_of(ROWS_OF_THREE, pad=0), pad=0, one_row=True, multiple_of=4)
+    tree = tree_of(groups_of(ROWS_OF_THREE, pad=0), one_row=True, multiple_of=4)
     assert tree.ids.tolist() == [[7, 8, 1, 9, 4, 0, 0, 0]]
     assert tree.positions.tolist() == [[0, 1, 2, 0, 1, 0, 0, 0]]
     assert tree.root.tolist() == [[0, 0, 0, 1, 1, -1, -1, -1]]
@@ -53,7 +53,7 @@ def test_all_groups_fit_in_one_row_of_whole_blocks():
 
 def test_a_token_sees_its_past_and_nothing_of_other_continuations():
     rows = sequences_of([(PAIR, (1, 2, 6)), (PAIR, (3, 6))])
-    tree = tree_of(groups_of(rows, pad=0), pad=0, one_row=False)   # 7 8 1 2 3
+    tree = tree_of(groups_of(rows, pad=0), one_row=False)   # 7 8 1 2 3
     assert tree.visible(None)[0].int().tolist() == [
         [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1],
     ]  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_token_sees_its_past_and_nothing_of_other_continuations():
 
 
 def test_groups_in_one_row_do_not_see_each_other():
-    seen = tree_of(groups_of(ROWS_OF_THREE, pad=0), pad=0, one_row=True).visible(None)[0]
+    seen = tree_of(groups_of(ROWS_OF_THREE, pad=0), one_row=True).visible(None)[0]
     assert not seen[3:, :3].any() and not seen[:3, 3:].any()
 
 
@@ -72,7 +72,7 @@ def test_groups_in_one_row_do_not_see_each_other():
 @pytest.mark.parametrize("name", ROWS)
 def test_every_wanted_state_has_read_the_whole_row_up_to_its_action(name, one_row):
     rows = ROWS[name]
-    tree = tree_of(groups_of(rows, pad=0), pad=0, one_row=one_row)
+    tree = tree_of(groups_of(rows, pad=0), one_row=one_row)
     whole = action_layout(rows, pad=0)
     width, seen = tree.ids.shape[1], tree.visible(None)
     for a, index in enumerate(tree.index.tolist()):

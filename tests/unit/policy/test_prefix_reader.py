@@ -9,7 +9,7 @@ from transformers import LlamaModel, MambaConfig, MambaModel
 from rrl.policy.hf import HFBody
 from rrl.policy.prefix import cost
 from rrl.policy.prefix.groups import groups_of
-from rrl.policy.prefix.reader import ActionReader, cuts
+from rrl.policy.prefix.reader import ActionReader
 from rrl.policy.prefix.refusals import refusal
 from rrl.types import sequences_of
 from tests.unit.policy.families import FAMILIES, ROWS, body
@@ -172,18 +172,13 @@ def test_the_first_use_of_a_way_is_compared_with_whole_rows(caplog):
     deaf.load_state_dict(hearing.state_dict())
     with caplog.at_level(logging.WARNING, "rrl"), torch.no_grad():
         assert torch.equal(reader()(deaf, SHARED), reader("repeat")(deaf, SHARED))
-    assert any("tree_mask is not used: its states differ from those of whole rows by up to" in m for m in caplog.messages)
+    reason = "tree_mask is not used: its states differ from those of whole rows by up to"
+    assert any(reason in m for m in caplog.messages)
     with pytest.raises(ValueError, match="tree_mask, but its states differ from those of whole rows"):
         reader("tree_mask")(deaf, SHARED)
 
 
 # ----------------------------------------------------------------------------------------------- parts
-
-
-def test_parts_end_where_groups_do_and_only_a_group_too_large_is_cut():
-    assert cuts([2, 3, 2, 9], 5) == [(0, 5), (5, 7), (7, 12), (12, 16)]
-    assert cuts([1, 1, 1], 2) == [(0, 2), (2, 3)]
-    assert cuts([4], 4) == [(0, 4)] and cuts([], 4) == []
 
 
 @pytest.mark.parametrize("sharing", ["kv_reuse", "tree_mask"])
