@@ -18,6 +18,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from rrl.ops.logprob import Head
+from rrl.ops.minibatch import cuts
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.environment import observer_of
 from rrl.policy.engine.request import Engine, request_for
@@ -97,12 +98,13 @@ class CausalLM:
         row_starts = [start for start in starts for _ in range(samples_per_start)]
         numbers = np.arange(first_row, first_row + len(row_starts)) if row_numbers is None else row_numbers
         parts = []
-        for first in range(0, len(row_starts), self._rows_per_batch):
-            part_starts = row_starts[first : first + self._rows_per_batch]
+        # Rows of a start stay in one batch where they fit: the engine reads what they share once a batch.
+        for first, last in cuts([samples_per_start] * len(starts), self._rows_per_batch):
+            part_starts = row_starts[first:last]
             request = request_for(
                 part_starts, vocab_size=self.backbone.vocab_size,
                 max_positions=self.backbone.max_positions, seed=self._seed, stream=stream, step=step,
-                row_numbers=numbers[first : first + self._rows_per_batch], temperature=self._temperature, greedy=greedy,
+                row_numbers=numbers[first:last], temperature=self._temperature, greedy=greedy,
                 logits_dtype=self._logits_dtype,
                 observer=observer_of(part_starts, self._task),
             )
