@@ -123,3 +123,19 @@ def test_flex_has_no_backward_on_a_cpu():
     network = body("llama", dtype=torch.float32)
     with pytest.raises(NotImplementedError, match="(?i)flex"):
         flex(network.decoder, groups_of(ROWS["ragged groups"], 0)).sum().backward()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma", "qwen2 with sliding layers"])
+def test_flex_learns_like_whole_rows_on_a_gpu(family):
+    network = body(family, dtype=torch.float32, head_dim=16).to("cuda")   # the kernel wants heads of at least 16
+    network.float()
+    for name in FEW:
+        rows = ROWS[name]
+        gradients = []
+        for states in (repeated(network, rows), flex(network.decoder, groups_of(rows, 0))):
+            network.zero_grad(set_to_none=True)
+            states.square().sum().backward()
+            gradients.append((states.detach(), network.decoder.embed_tokens.weight.grad.clone()))
+        for found, expected in zip(gradients[1], gradients[0], strict=True):
+            assert float((found - expected).norm() / expected.norm()) < 1e-2, name   # tensor cores round to 10 bits
