@@ -60,6 +60,7 @@ class PolicyLearner:
         eps: float,
         epochs: int,
         minibatches: int,
+        deal: Literal["rows", "starts"],
         micro_batch_rows: int,
         grad_norm: float,
         kl_coef: float,
@@ -77,11 +78,14 @@ class PolicyLearner:
                 raise ValueError(f"learner.{name} is {x}; expected >= {least}")
         if grad_norm <= 0:
             raise ValueError(f"learner.grad_norm is {grad_norm}; expected > 0 (.inf = no clipping)")
+        if deal not in ("rows", "starts"):
+            raise ValueError(f"learner.deal is {deal!r}; expected rows or starts")
         if kl_estimator not in ESTIMATORS:
             raise ValueError(f"learner.kl_estimator is {kl_estimator!r}; expected one of {', '.join(ESTIMATORS)}")
         self._policy, self._reference, self._objective = policy, reference, objective
         self._ranks, self._seed = ranks, seed
         self._lr, self._lr_final_frac, self._grad_norm = lr, lr_final_frac, grad_norm
+        self._whole_starts = deal == "starts"
         self._epochs, self._minibatches, self._micro_batch_rows = epochs, minibatches, micro_batch_rows
         self._kl_coef, self._kl, self._reference_every = kl_coef, ESTIMATORS[kl_estimator], reference_every
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
@@ -98,10 +102,13 @@ class PolicyLearner:
         references = self._reference_logprobs(terms, progress)
         no_lengths = torch.zeros(0, dtype=torch.int64)
         lengths = [t.sequences.lengths for t, _ in terms] + [no_lengths if lesson is None else lesson.sequences.lengths]
+        starts = [t.sequences.start_index for t, _ in terms]
+        starts.append(no_lengths if lesson is None else lesson.sequences.start_index)
         tally = UpdateTally(clip_range=self._objective.clip_range)
         for parts in minibatches(
             lengths, ranks=self._ranks, epochs=self._epochs, num=self._minibatches,
             generator=lambda epoch, stream: rng.generator(self._seed, "learner", progress.step, epoch, stream),
+            together=starts if self._whole_starts else None,
         ):
             batch = self._batch(terms, references, lesson, parts)
             seen, norm = self._step(batch, parts, progress.step)
