@@ -20,7 +20,7 @@ from rrl.ops.imitation import solved_weights
 from rrl.ops.importance import trainer_terms
 from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
-from rrl.ops.minibatch import Part, minibatches
+from rrl.ops.minibatch import Part, cuts, minibatches
 from rrl.ops.optimizer import adam_state, linear_decay, load_adam_state, set_lr
 from rrl.ops.update_tally import UpdateTally
 from rrl.protocols import Objective, Policy
@@ -63,6 +63,7 @@ class PolicyLearner:
         eps: float,
         epochs: int,
         minibatches: int,
+        deal: Literal["rows", "starts"],
         micro_batch_rows: int,
         grad_norm: float,
         kl_coef: float,
@@ -85,11 +86,14 @@ class PolicyLearner:
             raise ValueError(f"learner.grad_norm is {grad_norm}; expected > 0 (.inf = no clipping)")
         if 0.0 != importance_cap < 1.0:
             raise ValueError(f"learner.importance_cap is {importance_cap}; expected >= 1, or 0 (no correction)")
+        if deal not in ("rows", "starts"):
+            raise ValueError(f"learner.deal is {deal!r}; expected rows or starts")
         if kl_estimator not in ESTIMATORS:
             raise ValueError(f"learner.kl_estimator is {kl_estimator!r}; expected one of {', '.join(ESTIMATORS)}")
         self._policy, self._reference, self._objective = policy, reference, objective
         self._ranks, self._seed = ranks, seed
         self._lr, self._lr_final_frac, self._grad_norm = lr, lr_final_frac, grad_norm
+        self._whole_starts = deal == "starts"
         self._epochs, self._minibatches, self._micro_batch_rows = epochs, minibatches, micro_batch_rows
         self._kl_coef, self._kl, self._reference_every = kl_coef, ESTIMATORS[kl_estimator], reference_every
         self._solved_coef, self._importance_cap = solved_coef, importance_cap
@@ -109,10 +113,13 @@ class PolicyLearner:
         imitated = solved_weights(terms, self._solved_coef, self._ranks) if self._solved_coef else None
         no_lengths = torch.zeros(0, dtype=torch.int64)
         lengths = [t.sequences.lengths for t, _ in terms] + [no_lengths if lesson is None else lesson.sequences.lengths]
+        starts = [t.sequences.start_index for t, _ in terms]
+        starts.append(no_lengths if lesson is None else lesson.sequences.start_index)
         tally = UpdateTally(clip_range=self._objective.clip_range)
         for parts in minibatches(
             lengths, ranks=self._ranks, epochs=self._epochs, num=self._minibatches,
             generator=lambda epoch, stream: rng.generator(self._seed, "learner", progress.step, epoch, stream),
+            together=starts if self._whole_starts else None,
         ):
             batch = self._batch(terms, references, imitated, lesson, parts)
             seen, norm = self._step(batch, parts, progress.step)
@@ -185,8 +192,8 @@ class PolicyLearner:
         self._optimizer.zero_grad(set_to_none=True)
         size = self._micro_batch_rows or batch.sequences.num_rows
         total = 0.0
-        for first in range(0, batch.sequences.num_rows, max(size, 1)):
-            last = min(first + size, batch.sequences.num_rows)
+        groups = torch.unique_consecutive(batch.sequences.start_index, return_counts=True)[1].tolist()
+        for first, last in cuts(groups, max(size, 1)):  # a start's rows together: what they share is read once
             whole = last - first == batch.sequences.num_rows
             piece = batch.sequences if whole else batch.sequences.rows(torch.arange(first, last))
             loss, _ = self._policy.loss(

@@ -2,7 +2,7 @@
 
     python kernels/bench/gpu.py 1        every operation against float64, then the scans and the group advantages
     python kernels/bench/gpu.py 2        scores from logits and from hidden states
-    python kernels/bench/gpu.py 3        losses inside the output layer
+    python kernels/bench/gpu.py 3        losses inside the output layer, then shared prefixes and rollouts from them
     python kernels/bench/gpu.py 2 --dry-run
 
 Each bench measures this device's two ceilings in its own run, and writes ``results/<device>_<operation>.csv`` case by
@@ -25,7 +25,7 @@ ROOT = BENCH.parents[1]
 PARTS: dict[int, tuple[str, ...]] = {
     1: ("tests", "segment_gae", "segment_vtrace", "group_advantage"),
     2: ("logprob_entropy", "linear_logprob"),
-    3: ("linear_policy_loss",),
+    3: ("linear_policy_loss", "shared_prefix", "rollout"),
 }
 SECONDS = 570  # for a part; whoever lends the GPU may stop it at ten minutes
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: list[str], seconds: float) -> int:
     """Its exit status without sign; 124 where it took longer."""
-    path = os.pathsep.join([str(ROOT / "kernels"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(ROOT / "kernels"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         with_path = os.environ | {"PYTHONPATH": path}
         done = subprocess.run(command, cwd=ROOT, env=with_path, timeout=max(1.0, seconds), check=False)

@@ -39,6 +39,7 @@ def minibatches(
     epochs: int,
     num: int,
     generator: Callable[[int, int], np.random.Generator],
+    together: Sequence[Int64[Tensor, "_"]] | None = None,
 ) -> Iterator[list[Part]]:
     """Deal every stream's rows into ``num`` mini-batches, ``epochs`` times.
 
@@ -53,14 +54,18 @@ def minibatches(
       epochs: passes over the rows, >= 1.
       num: mini-batches a pass, >= 1.
       generator: (epoch, stream) -> generator of that permutation, equal on all ranks.
+      together: a number for each of this rank's rows, one tensor a stream; rows of one number are dealt side by side,
+        so that a cut splits at most one number's rows. None = each row on its own.
     Yields:
       One part for each stream.
     """
     everyone = ranks.gather([[stream.tolist() for stream in lengths]])
     sizes = [np.concatenate([np.asarray(mine[s], dtype=np.int64) for mine in everyone]) for s in range(len(lengths))]
     firsts = [sum(len(mine[s]) for mine in everyone[: ranks.rank]) for s in range(len(lengths))]
+    blocks = [np.arange(len(size)) for size in sizes] if together is None else _blocks(ranks, together)
     for epoch in range(epochs):
-        orders = [generator(epoch, s).permutation(len(size)) for s, size in enumerate(sizes)]
+        shuffled = [generator(epoch, s).permutation(_count(block)) for s, block in enumerate(blocks)]
+        orders = [_dealt(order, block) for order, block in zip(shuffled, blocks, strict=True)]
         for k in range(num):
             parts = [
                 _part(order[k * len(order) // num : (k + 1) * len(order) // num], size, first, len(mine))
@@ -68,6 +73,43 @@ def minibatches(
             ]
             if any(part.num_rows for part in parts):
                 yield parts
+
+
+def _blocks(ranks: Ranks, together: Sequence[Int64[Tensor, "_"]]) -> list[np.ndarray]:
+    """Of each stream, a number for every row of all ranks; those of two ranks are never the same."""
+    everyone = ranks.gather([[stream.tolist() for stream in together]])
+    return [
+        np.unique([(rank, n) for rank, mine in enumerate(everyone) for n in mine[s]] or np.zeros((0, 2)), axis=0,
+                  return_inverse=True)[1].reshape(-1)
+        for s in range(len(together))
+    ]  # fmt: skip
+
+
+def _dealt(order: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """All rows, block by block. Blocks (0, 0, 1, 2, 1) in the order (1, 2, 0): rows (2, 4, 3, 0, 1)."""
+    place = np.argsort(order)
+    return np.argsort(place[block], kind="stable")
+
+
+def _count(block: np.ndarray) -> int:
+    return int(block.max()) + 1 if len(block) else 0
+
+
+def cuts(sizes: list[int], most: int) -> list[tuple[int, int]]:
+    """(first, last) of parts of at most ``most`` rows that end where groups do; a larger group is cut.
+
+    Groups of 2, 3, 2 and 9 rows, most 5: rows 0-5, 5-7, 7-12, 12-16.
+    """
+    parts, first, last = [], 0, 0
+    for size in sizes:
+        if last > first and last + size - first > most:
+            parts.append((first, last))
+            first = last
+        last += size
+        while last - first > most:
+            parts.append((first, first + most))
+            first += most
+    return [*parts, (first, last)] if last > first else parts
 
 
 def _part(chosen: np.ndarray, sizes: np.ndarray, first: int, num_mine: int) -> Part:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from rrl.ops.logprob import Head
+from rrl.ops.minibatch import cuts
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.environment import observer_of
 from rrl.policy.engine.request import Engine, request_for
-from rrl.policy.layout import action_layout
-from rrl.policy.trunk import OwnTrunk, SharedTrunk, read
+from rrl.policy.prefix.reader import ActionReader
+from rrl.policy.trunk import OwnTrunk, SharedTrunk
 from rrl.protocols import Task, TokenLoss
 from rrl.types import Metrics, Rollouts, Sequences, Start, Tokens
 
@@ -39,6 +41,7 @@ class CausalLM:
       actions_per_chunk: actions whose logits exist at once; bounds memory, cannot change results.
       logits_dtype: "float32" or "bfloat16", of logits in sampling, scoring and training alike; weights wider
         than it keep their own.
+      prefix_sharing: how rows with equal contexts are read (see ``rrl.policy.prefix.reader``); cannot change results.
     """
 
     short_keys = ("model", "revision", "gguf_file", "dtype")
@@ -46,7 +49,7 @@ class CausalLM:
 
     def __init__(
         self, *, seed: int, task: Task, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
-        actions_per_chunk: int, logits_dtype: str,
+        actions_per_chunk: int, logits_dtype: str, prefix_sharing: str,
     ) -> None:
         if not temperature > 0.0:
             raise ValueError(f"policy.temperature is {temperature}; expected > 0; ask rollout for greedy instead of 0")
@@ -62,6 +65,10 @@ class CausalLM:
         self._rows_per_batch = rows_per_batch
         self._actions_per_chunk = actions_per_chunk
         self._logits_dtype: torch.dtype = getattr(torch, logits_dtype)
+        self._reader = partial(
+            ActionReader, sharing=prefix_sharing, pad=backbone.codec.pad, rows_per_batch=rows_per_batch
+        )
+        self._read = self._reader()
 
     @property
     def fingerprint(self) -> str:
@@ -94,12 +101,13 @@ class CausalLM:
         row_starts = [start for start in starts for _ in range(samples_per_start)]
         numbers = np.arange(first_row, first_row + len(row_starts)) if row_numbers is None else row_numbers
         parts = []
-        for first in range(0, len(row_starts), self._rows_per_batch):
-            part_starts = row_starts[first : first + self._rows_per_batch]
+        # Rows of a start stay in one batch where they fit: the engine reads what they share once a batch.
+        for first, last in cuts([samples_per_start] * len(starts), self._rows_per_batch):
+            part_starts = row_starts[first:last]
             request = request_for(
                 part_starts, vocab_size=self.backbone.vocab_size,
                 max_positions=self.backbone.max_positions, seed=self._seed, stream=stream, step=step,
-                row_numbers=numbers[first : first + self._rows_per_batch], temperature=self._temperature, greedy=greedy,
+                row_numbers=numbers[first:last], temperature=self._temperature, greedy=greedy,
                 logits_dtype=self._logits_dtype,
                 observer=observer_of(part_starts, self._task),
             )
@@ -126,8 +134,7 @@ class CausalLM:
     @torch.no_grad()
     def logprob(self, sequences: Sequences) -> tuple[Float32[Tensor, "A"], Float32[Tensor, "A"]]:
         """(log-probability, entropy) of each action under the sampling distribution, on the CPU."""
-        layout = action_layout(sequences, self.backbone.codec.pad)
-        hidden = read(self.backbone.body, layout, self._rows_per_batch)
+        hidden = self._read(self.backbone.body, sequences)
         logprob, entropy = self._head.logprob_entropy(
             hidden, sequences.actions.to(hidden.device), temperature=self._temperature,
             chunk_tokens=self._actions_per_chunk,
@@ -153,8 +160,7 @@ class CausalLM:
         Returns:
           (scalar, {"learn/entropy_nats": mean entropy of these actions}).
         """
-        layout = action_layout(sequences, self.backbone.codec.pad)
-        hidden = layout.gather(self.backbone.body(layout))
+        hidden = self._read(self.backbone.body, sequences)
         actions = sequences.actions.to(hidden.device)
         options: dict[str, Any] = {"temperature": self._temperature, "chunk_tokens": self._actions_per_chunk}
         if whole_rows and len(actions) > self._actions_per_chunk:
@@ -180,16 +186,11 @@ class CausalLM:
         """
         body = self.backbone.new_body(init=init, num_layers=num_layers, seed=seed)
         body.requires_grad_(True)
-        return OwnTrunk(
-            body=body, width=body.width, pad=self.backbone.codec.pad, rows_per_batch=self._rows_per_batch
-        )
+        return OwnTrunk(body=body, width=body.width, reader=self._reader())
 
     def shared_trunk(self, *, detach: bool) -> SharedTrunk:
         """This policy's own trunk, for a head on it; ``detach`` stops the head's gradient there."""
-        return SharedTrunk(
-            body=self.backbone.body, width=self.backbone.width, pad=self.backbone.codec.pad,
-            rows_per_batch=self._rows_per_batch, detach=detach,
-        )
+        return SharedTrunk(body=self.backbone.body, width=self.backbone.width, reader=self._reader(), detach=detach)
 
     def frozen(self) -> CausalLM:
         """A copy whose weights never change: the reference of a KL term."""

@@ -13,34 +13,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rrl.policy.layout import Layout, action_layout, start_layout
+from rrl.policy.prefix.reader import ActionReader
 from rrl.types import Sequences, Start
-
-
-def read(body: nn.Module, layout: Layout, rows_per_batch: int) -> Float[Tensor, "K d"]:
-    """The wanted states of ``layout``; without gradient, ``rows_per_batch`` rows at a time."""
-    parts = [layout] if torch.is_grad_enabled() else layout.split(rows_per_batch)
-    states = [part.gather(body(part)) for part in parts]
-    return states[0] if len(states) == 1 else torch.cat(states)
 
 
 class OwnTrunk:
     """A trunk with weights of its own; whoever asked for it trains and saves it."""
 
-    def __init__(self, *, body: nn.Module, width: int, pad: int, rows_per_batch: int) -> None:
+    def __init__(self, *, body: nn.Module, width: int, reader: ActionReader) -> None:
         self.width = width
         self._body = body
-        self._pad = pad
-        self._rows_per_batch = rows_per_batch
+        self._read = reader
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self._body.parameters()
 
     def hidden(self, sequences: Sequences) -> Float[Tensor, "A d"]:
-        return read(self._body, action_layout(sequences, self._pad), self._rows_per_batch)
+        return self._read(self._body, sequences)
 
     def start_hidden(self, starts: Sequence[Start]) -> Float[Tensor, "S d"]:
-        return read(self._body, start_layout(starts, self._pad), self._rows_per_batch)
+        return self._read.starts(self._body, starts)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: tensor.detach().clone() for name, tensor in self._body.state_dict().items()}
@@ -56,9 +48,9 @@ class SharedTrunk:
     ``parameters()`` are the policy's, which two optimisers then move.
     """
 
-    def __init__(self, *, body: nn.Module, width: int, pad: int, rows_per_batch: int, detach: bool) -> None:
+    def __init__(self, *, body: nn.Module, width: int, reader: ActionReader, detach: bool) -> None:
         self.width = width
-        self._own = OwnTrunk(body=body, width=width, pad=pad, rows_per_batch=rows_per_batch)
+        self._own = OwnTrunk(body=body, width=width, reader=reader)
         self._detach = detach
 
     def parameters(self) -> Iterator[nn.Parameter]:

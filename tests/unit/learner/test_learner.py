@@ -21,7 +21,7 @@ from tests.unit.learner.tabular import (
 )
 
 NUMBERS = {
-    "lr": 1e-2, "lr_final_frac": 0.1, "betas": (0.9, 0.95), "eps": 1e-5, "epochs": 2, "minibatches": 2,
+    "lr": 1e-2, "lr_final_frac": 0.1, "betas": (0.9, 0.95), "eps": 1e-5, "epochs": 2, "minibatches": 2, "deal": "rows",
     "micro_batch_rows": 0, "grad_norm": 1.0, "kl_coef": 0.0, "kl_estimator": "k2", "reference_every": 0,
     "solved_coef": 0.0, "importance_cap": 0.0,
 }

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from rrl import rng
-from rrl.ops.minibatch import minibatches
+from rrl.ops.minibatch import cuts, minibatches
 from tests.unit.learner.tabular import SoloRanks, ThreadRanks
 
 
@@ -60,3 +60,47 @@ def test_two_ranks_hold_what_one_would():
             merged = [int(r) + p.first_row for p in (left[s], right[s]) for r in p.rows]
             assert merged == one[s].rows.tolist()
             assert left[s].num_tokens == right[s].num_tokens == one[s].num_tokens
+
+
+def test_whole_starts_are_dealt_where_they_are_asked_for():
+    # Starts 0 0 1 2 1 in the order (1, 2, 0): rows 2 4 3 0 1, cut behind the second.
+    first, second = minibatches(
+        [torch.tensor([1, 2, 3, 4, 5])], ranks=SoloRanks(), epochs=1, num=2,
+        generator=lambda e, s: FixedOrder([1, 2, 0]), together=[torch.tensor([0, 0, 1, 2, 1])],
+    )
+    assert (first[0].rows.tolist(), second[0].rows.tolist()) == ([2, 4], [0, 1, 3])
+    assert (first[0].num_tokens, second[0].num_tokens) == (8, 7)
+
+
+def test_a_cut_splits_at_most_one_start_and_every_row_is_dealt_once():
+    start = torch.arange(12).repeat_interleave(4)
+    batches = list(minibatches(
+        [torch.ones(48, dtype=torch.int64), start[:0]], ranks=SoloRanks(), epochs=3, num=5, generator=seeded,
+        together=[start, start[:0]],
+    ))
+    for epoch in range(3):
+        parts = [parts[0].rows for parts in batches[5 * epoch : 5 * epoch + 5]]
+        assert sorted(r for rows in parts for r in rows.tolist()) == list(range(48))
+        assert sum(len(set(start[rows].tolist())) for rows in parts) <= 12 + 4
+    assert batches[0][0].rows.tolist() != batches[5][0].rows.tolist()
+
+
+def test_starts_of_two_ranks_are_dealt_as_those_of_one():
+    start = torch.arange(6).repeat_interleave(2)
+    whole = list(minibatches(
+        [torch.ones(12, dtype=torch.int64)], ranks=SoloRanks(), epochs=1, num=3, generator=seeded, together=[start]
+    ))
+    halves = ThreadRanks.together([
+        lambda ranks, mine=mine: list(minibatches(
+            [torch.ones(6, dtype=torch.int64)], ranks=ranks, epochs=1, num=3, generator=seeded, together=[mine]
+        ))
+        for mine in (start[:6], start[:6])   # each rank counts its own starts from 0
+    ])
+    for one, left, right in zip(whole, *halves, strict=True):
+        assert [int(r) + p.first_row for p in (left[0], right[0]) for r in p.rows] == one[0].rows.tolist()
+
+
+def test_parts_end_where_groups_do_and_only_a_group_too_large_is_cut():
+    assert cuts([2, 3, 2, 9], 5) == [(0, 5), (5, 7), (7, 12), (12, 16)]
+    assert cuts([1, 1, 1], 2) == [(0, 2), (2, 3)]
+    assert cuts([4], 4) == [(0, 4)] and cuts([], 4) == []

@@ -51,18 +51,18 @@ def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_pe
         seed=seed, task=task or Digits(), engine=TinyEngine(),
         backbone=TinyBackbone(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes)),
         temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=actions_per_chunk,
-        logits_dtype="float32",
+        logits_dtype="float32", prefix_sharing="auto",
     )
 
 
 def tiny_hf(
     seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact_below=0.75, checkpointing=False, task=None,
-    **sizes,
+    sharing="auto", **sizes,
 ):
     source = TinyLlama(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes))
     return CausalLM(
         seed=seed, task=task or Digits(), temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=64,
-        logits_dtype="float32",
+        logits_dtype="float32", prefix_sharing=sharing,
         backbone=HFBackbone(task=Digits(), source=source, gradient_checkpointing=checkpointing, device="cpu"),
         engine=HFEngine(compact_below=compact_below),
     )

@@ -147,3 +147,34 @@ def test_numbered_rows_say_the_same_wherever_they_stand(make):
     assert turned == [whole[i] for i in (2, 3, 0, 1)]
     plain = rows_of(make().rollout(MIXED[:2], samples_per_start=2, step=3, first_row=7))
     assert plain == rows_of(make().rollout(MIXED[:2], samples_per_start=2, step=3, row_numbers=np.arange(7, 11)))
+
+
+@pytest.mark.parametrize("rows_per_batch", [64, 6])
+def test_a_start_is_read_once_however_many_samples_it_has_and_the_tokens_are_those_of_rows_alone(rows_per_batch):
+    policy, begin = tiny_hf(rows_per_batch=rows_per_batch), MIXED[:3]
+    calls = []
+    hook = policy.backbone.decoder.register_forward_pre_hook(
+        lambda module, args, options: calls.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    together = rows_of(policy.rollout(begin, samples_per_start=4, step=2))
+    hook.remove()
+    # Contexts have 2, 3 and 4 tokens; whatever has more than one column is a context.
+    assert sum(rows for rows, columns in calls if columns > 1) == 3
+    alone = [
+        rows_of(policy.rollout([s], samples_per_start=1, step=2, first_row=4 * i + k))[0]
+        for i, s in enumerate(begin) for k in range(4)
+    ]  # fmt: skip
+    assert together == alone
+    assert max(rows for rows, columns in calls if columns == 1) <= min(12, rows_per_batch)
+
+
+def test_finished_rows_leave_the_batch():
+    policy = tiny_hf(compact_below=1.0)
+    calls = []
+    policy.backbone.decoder.register_forward_pre_hook(
+        lambda module, args, options: calls.append(len(options["input_ids"])), with_kwargs=True
+    )
+    rollouts = policy.rollout(MIXED, samples_per_start=2, step=0)
+    lengths = rollouts.sequences.lengths
+    # After the contexts, one call a token for the rows that have more to say.
+    assert calls[1:] == [int((lengths > u).sum()) for u in range(1, int(lengths.max()))]
