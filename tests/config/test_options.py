@@ -58,14 +58,9 @@ def test_every_option_composes_and_validates_as_it_stands(group: str, option: st
     assert node._target_ == written["_target_"] and set(written) <= set(node)
 
 
-def task_of_its_own(experiment: str) -> bool:
-    """Whether it chooses a model, and so a task: no setting goes with it. A named base has done so."""
-    written = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text()).get("defaults", [])
-    return any(choice != "_self_" if isinstance(choice, str) else "override /model" in choice for choice in written)
-
-
+# An experiment of a pretrained model chooses its task: no setting goes with it.
 CHOICES = [(experiment, setting) for experiment in [None, *options("experiment")] for setting in SETTINGS
-           if setting is None or experiment is None or not task_of_its_own(experiment)]  # fmt: skip
+           if setting is None or experiment is None or not of_a_pretrained_model(experiment)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("experiment", "setting"), CHOICES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rrl.protocols import Outcome, Policy, Task, Verdict
 from rrl.records import Attempt, Prefix
 from rrl.types import Problem, Rollouts, Sequences, Start, Tokens
@@ -43,9 +45,11 @@ class FailingTask:
 
 
 class TextTask:
-    """``task`` whose tokens read as text with lines, sentences and numbered steps, for the cuts that look at text."""
+    """``task`` whose tokens read as text with lines, sentences and numbered steps, for the cuts that look at text, and
+    whose beginnings are judged, for the filters that ask: one in seven is poor, one in four harmful."""
 
     _PIECES = ("word ", "it ends. ", "\n\n", "x = 1\n", "Step 2: ")
+    score_range = (-4.0, 4.0)
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -55,6 +59,12 @@ class TextTask:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self._PIECES[token % len(self._PIECES)] for token in tokens)
+
+    def standing(self, states: Sequence[Start]) -> np.ndarray:
+        return np.array([sum(state.prefix) % 7 - 4.0 for state in states])
+
+    def harm_of(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([1000.0 if len(text) % 4 == 0 else 0.0 for text in texts])
 
 
 class WatchedPolicy:

@@ -179,10 +179,10 @@ def of_a_pretrained_model(experiment: str) -> bool:
 def without_hub(cfg: DictConfig, folder: Path) -> list[str]:
     """What a config with a pretrained model and its data needs where there is no hub; nothing for other configs."""
     if "model" not in cfg.policy:
-        return []
+        return small_dialogue(folder) if "quantile" in cfg.task else []
     model = chat_llama(folder / "chat", max_positions=4096)
     if cfg.task.name == "dialogue":
-        needs = [*HH, *untrained_scorers(folder, "reward", "helpful", "harm"), "task.bar_samples=4"]
+        needs = [*HH, *untrained_scorers(folder, "reward", "helpful", "harm")]
     else:
         needs = [*SMALL_TEXT, *TEXT_TASKS[cfg.task.name]]
     small = [need for need in needs if not need.startswith(("policy.", "problems", "task="))]
