@@ -44,7 +44,7 @@ NUMBERS = (
     "replay.rescore_every=2",
 )
 CONTROLLERS = {("replay/schedule", name) for name in ("adaptive_roi", "delayed", "entropy_trigger")}  # with a memory
-TOLD = {("replay/admission", name) for name in ("canonical", "canonical_depths", "trace_cuts")}  # given solutions
+TOLD = {("replay/admission", name) for name in ("canonical", "trace_cuts")}  # given solutions
 SILENT = {("replay/schedule", "none"), ("replay/admission", "none")}  # whose replay never draws
 
 

@@ -212,7 +212,7 @@ def test_oracles_store_what_was_said_inside_the_solution():
     p = task.train_problems()[0]
     whole = with_given(task, p, p.solution)
     attempt = an_attempt(p, whole)
-    for name, ends in (("canonical", [4]), ("canonical_depths", [2, 4, 6])):
+    for name, ends in (("canonical", [4]), ("trace_cuts", [2, 4, 6])):
         admission = make(option("admission", name), "replay.admission", task=task)
         proposed = admission.propose(attempt, [], None, 3)
         assert [prefix.tokens for prefix in proposed] == [whole[:end] for end in ends]
