@@ -163,7 +163,7 @@ PLANTS = (
     Plant("workers of one replay are not kept apart", (
         ("rrl/replay/lock.py", "        with self._lock:\n            return verb(self, *args, **kwargs)",
          "        return verb(self, *args, **kwargs)"),
-    ), ("tests/traps/test_replay_traps.py",)),
+    ), ("tests/unit/replay/test_lock.py", "tests/traps/test_replay_traps.py")),   # the second is a race: red at times
     Plant("the harm of the prompt alone is scored", (
         ("rrl/replay/filter/harm.py", "prompt=plain(prefix.tokens)", "prompt=prefix.problem.prompt"),
     ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_menu_safety.py")),
