@@ -80,8 +80,8 @@ def request_for(
     longest = max(len(context) + limit + more for context, limit, more in zip(contexts, limits, unheard, strict=True))
     if longest > max_positions:
         raise ValueError(
-            f"a context and its response have up to {longest} tokens; the policy reads {max_positions}: raise "
-            "policy.backbone.max_positions, or lower the task's response length"
+            f"a context and its response have up to {longest} tokens; the policy reads {max_positions}: lower "
+            "task.max_prompt or task.max_response, or raise policy.backbone.max_positions where the model is our own"
         )
     kinds = {stop: i for i, stop in enumerate(dict.fromkeys(start.problem.stop for start in starts))}
     stop_table = torch.zeros(len(kinds), vocab_size, dtype=torch.bool)
