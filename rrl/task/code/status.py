@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rrl.protocols import Outcome, TextCodec
+from rrl.protocols import Outcome, PassedTests, TextCodec
 from rrl.ranks import Ranks
 from rrl.sandbox.link import ZygoteLost
 from rrl.task.code.extract import code_of, num_closed
@@ -86,6 +86,10 @@ class CodeStatusTask:
     def score(self, problem: Problem, response: Tokens) -> Outcome:
         """On the last block, by all tests; the lowest score for a response that was cut."""
         return self._code.score(problem, response)
+
+    def tests(self, problem: Problem, response: Tokens) -> PassedTests | None:
+        """How the last block did, by all tests; None for a response that was cut."""
+        return self._code.tests(problem, response)
 
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None:
         self._code.ahead(responses)

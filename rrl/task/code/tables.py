@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from rrl.task.code.formats import FORMATS
 from rrl.task.code.suites import first_tests
+from rrl.task.data.holdout import held_out
 from rrl.task.data.row import Bad, Row, Table
 from rrl.task.data.sources import records
 
@@ -44,15 +44,7 @@ class CodeTables:
         train = self._table(self._train, "task.data.train", self._formats[0])
         if self._heldout:
             return train, self._table(self._heldout, "task.data.heldout", self._formats[1])
-        if not 1 <= num_heldout < len(train.rows):
-            raise ValueError(
-                f"task.num_heldout is {num_heldout} without task.data.heldout; expected 1..{len(train.rows) - 1} rows "
-                "to hold out of the training ones"
-            )
-        order = sorted(range(len(train.rows)), key=lambda i: (_hash(train.rows[i].prompt), i))
-        held = set(order[:num_heldout])
-        kept = [row for i, row in enumerate(train.rows) if i not in held]
-        return Table(rows=kept, bad=train.bad), Table(rows=[train.rows[i] for i in sorted(held)], bad=[])
+        return held_out(train, num_heldout)
 
     def _table(self, sources: Sequence[str], key: str, name: Format) -> Table:
         table = Table(rows=[], bad=[])
@@ -74,7 +66,3 @@ class CodeTables:
         if self._max_tests:
             suite = first_tests(suite, self._max_tests)
         return replace(row, entry={"suite": suite}, hard=not self._hard_levels or str(level) in self._hard_levels)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest()

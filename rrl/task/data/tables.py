@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from rrl.task.data.holdout import held_out
 from rrl.task.data.row import Bad, Row, Table
 from rrl.task.data.sources import records
 from rrl.task.grade.marks import BOXED, last_boxed
@@ -51,16 +51,7 @@ class Tables:
         train = self._table(self._train, "task.data.train")
         if self._heldout:
             return train, self._table(self._heldout, "task.data.heldout")
-        if not 1 <= num_heldout < len(train.rows):
-            raise ValueError(
-                f"task.num_heldout is {num_heldout} without task.data.heldout; expected 1..{len(train.rows) - 1} rows "
-                "to hold out of the training ones"
-            )
-        # Equal prompts have equal hashes and so are on one side, whatever their number.
-        order = sorted(range(len(train.rows)), key=lambda i: (_hash(train.rows[i].prompt), i))
-        held = set(order[:num_heldout])
-        rows = [row for i, row in enumerate(train.rows) if i not in held]
-        return Table(rows=rows, bad=train.bad), Table(rows=[train.rows[i] for i in sorted(held)], bad=[])
+        return held_out(train, num_heldout)
 
     def _table(self, sources: Sequence[str], key: str) -> Table:
         table = Table(rows=[], bad=[])
@@ -116,7 +107,3 @@ def _text(content: Any, path: str) -> str:
     if isinstance(found, float) and not math.isfinite(found):
         raise LookupError(f"has {found} in {path!r}; expected text or a finite number")
     return str(found)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest()

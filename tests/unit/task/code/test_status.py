@@ -7,7 +7,7 @@ import torch
 
 from rrl.codec.byte import END, ByteCodec
 from rrl.policy.engine.environment import Hearing, observer_of
-from rrl.protocols import Environment
+from rrl.protocols import Environment, RunsPrograms
 from rrl.ranks import Ranks
 from rrl.records import Attempt
 from rrl.replay.cut.steps import StepsCut
@@ -93,6 +93,8 @@ def test_the_second_block_counts_on_all_tests(tmp_path):
     assert task.decode(plain(tokens)) == WRONG + SAID + RIGHT + "<|end|>"  # told once: the second is not answered
     task.ahead([(problem, tokens)])
     assert task.score(problem, tokens) == (1.0, True)
+    assert isinstance(task, RunsPrograms) and task.tests(problem, tokens) == ("solved", 3, 3)
+    assert task.tests(problem, tokens[:-1]) is None  # cut
     jobs = task._grader.sandbox.jobs
     assert [(j.source, j.stdin) for j in jobs] == [
         ("print(1)\n", "1"), ("print(1)\n", "2"), ("print(2)\n", "1"), ("print(2)\n", "2"), ("print(2)\n", "3")
