@@ -21,7 +21,7 @@ from rrl.ops.logprob import Head
 from rrl.ops.minibatch import cuts
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.environment import observer_of
-from rrl.policy.engine.request import Engine, request_for
+from rrl.policy.engine.request import Engine, joined, request_for
 from rrl.policy.prefix.reader import ActionReader
 from rrl.policy.trunk import OwnTrunk, SharedTrunk
 from rrl.protocols import Task, TokenLoss
@@ -100,6 +100,7 @@ class CausalLM:
             raise ValueError(f"rollout of {len(starts)} starts x {samples_per_start} samples; expected at least 1 x 1")
         row_starts = [start for start in starts for _ in range(samples_per_start)]
         numbers = np.arange(first_row, first_row + len(row_starts)) if row_numbers is None else row_numbers
+        row_starts, numbers, place = _by_length(row_starts, numbers, samples_per_start, self._rows_per_batch)
         parts = []
         # Rows of a start stay in one batch where they fit: the engine reads what they share once a batch.
         for first, last in cuts([samples_per_start] * len(starts), self._rows_per_batch):
@@ -112,21 +113,15 @@ class CausalLM:
                 observer=observer_of(part_starts, self._task),
             )
             parts.append(self._engine.sample(self.backbone, request))
-        counts = torch.cat([part.counts for part in parts])
-        given_counts = torch.cat([part.given_offsets[1:] - part.given_offsets[:-1] for part in parts])
+        rows = joined(parts, place)
+        exact = torch.tensor([start.problem.exact_length for start in starts]).repeat_interleave(samples_per_start)
         return Rollouts(
             sequences=Sequences(
-                starts=tuple(starts),
-                start_index=torch.arange(len(starts)).repeat_interleave(samples_per_start),
-                offsets=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
-                actions=torch.cat([part.tokens for part in parts]),
-                given=torch.cat([part.given for part in parts]),
-                given_offsets=torch.cat([counts.new_zeros(1), given_counts.cumsum(0)]),
+                starts=tuple(starts), start_index=torch.arange(len(starts)).repeat_interleave(samples_per_start),
+                offsets=torch.cat([rows.counts.new_zeros(1), rows.counts.cumsum(0)]), actions=rows.tokens,
+                given=rows.given, given_offsets=rows.given_offsets,
             ),
-            behavior_logprob=torch.cat([part.logprob for part in parts]),
-            behavior_entropy=torch.cat([part.entropy for part in parts]),
-            ended=torch.cat([part.stopped for part in parts])
-            | torch.tensor([start.problem.exact_length for start in row_starts]),
+            behavior_logprob=rows.logprob, behavior_entropy=rows.entropy, ended=rows.stopped | exact,
         )
 
     # ------------------------------------------------------------------------------------- score
@@ -224,3 +219,18 @@ def _loss_at_once(logprob: Tensor, entropy: Tensor, token_loss: TokenLoss) -> tu
     if bool(d_entropy.any()):  # most objectives have no entropy term; then its backward is not run at all
         surrogate = surrogate + torch.dot(entropy, d_entropy.to(entropy))
     return surrogate - surrogate.detach() + value.detach().to(surrogate), entropy.detach()
+
+
+def _by_length(
+    starts: list[Start], numbers: np.ndarray, samples_per_start: int, rows_per_batch: int
+) -> tuple[list[Start], np.ndarray, Tensor]:
+    """Rows with starts of like length side by side, so that a batch pads little; and where each row went.
+
+    One batch keeps its order: there is nothing to gain.
+    """
+    if len(starts) <= rows_per_batch:
+        return starts, numbers, torch.arange(len(starts))
+    groups = np.arange(len(starts)).reshape(-1, samples_per_start)
+    lengths = np.array([len(starts[group[0]].context) for group in groups])
+    order = groups[np.argsort(lengths, kind="stable")].reshape(-1)
+    return [starts[i] for i in order], numbers[order], torch.from_numpy(np.argsort(order))

@@ -13,6 +13,7 @@ from rrl.policy.backbone import Backbone
 from rrl.policy.engine.draw import draw
 from rrl.policy.engine.environment import Hearing
 from rrl.policy.engine.request import Request, Sampled
+from rrl.policy.engine.room import roomy_cache
 from rrl.policy.hf import HFBackbone
 from rrl.policy.layout import flatten, pad_left
 from rrl.types import Tokens
@@ -83,15 +84,14 @@ class _Decoder:
     hidden: Tensor
 
     def __init__(self, backbone: HFBackbone, contexts: tuple[tuple[int, ...], ...]) -> None:
-        from transformers import DynamicCache
-
         self._network = backbone.decoder
         self._device = next(backbone.module.parameters()).device
-        self._cache = DynamicCache(config=backbone.config)
+        self._cache = roomy_cache(backbone.config)
         distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
         self._pad = backbone.codec.pad
         ids, mask, positions = pad_left(list(distinct), self._pad)
         self._mask, self._position = mask.to(self._device), positions[:, -1:].to(self._device)
+        self._padded = not bool(mask.all())
         self._forward(ids.to(self._device), positions.to(self._device))
         if len(distinct) < len(contexts):
             self.keep(torch.tensor([distinct[context] for context in contexts]))
@@ -102,6 +102,7 @@ class _Decoder:
             rows = [(t, *said) for t, said in zip(token.tolist(), heard, strict=True)]
             ids, mask, positions = (x.to(self._device) for x in pad_left(rows, self._pad))
             positions = positions + self._position + 1
+            self._padded = self._padded or not bool(mask.all())
         else:
             ids, mask = token[:, None].to(self._device), self._mask.new_ones(len(token), 1)
             positions = self._position + 1
@@ -116,8 +117,9 @@ class _Decoder:
         self._mask, self._position, self.hidden = self._mask[index], self._position[index], self.hidden[index]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
+        mask = self._mask if self._padded else None  # without one, attention takes its fastest path
         read = self._network(
-            input_ids=ids, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache,
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self._cache,
             use_cache=True,
         )
         self.hidden = read.last_hidden_state[:, -1]

@@ -19,7 +19,7 @@ from torch import Tensor
 from rrl import rng
 from rrl.policy.backbone import Backbone
 from rrl.policy.engine.environment import Observer
-from rrl.types import Start, Tokens
+from rrl.types import Start, Tokens, rows_to_actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,27 @@ class Sampled:
     stopped: Bool[Tensor, "N"]
     given: Int64[Tensor, "B"]
     given_offsets: Int64[Tensor, "A1"]
+
+
+def joined(parts: Sequence[Sampled], place: Int64[Tensor, "N"]) -> Sampled:
+    """All rows of all parts; row i of the result is row ``place[i]`` of the parts end to end.
+
+    Rows (5, 6), (7,) and (8,) with place (2, 0, 1): rows (8,), (5, 6), (7,).
+    """
+    counts = torch.cat([part.counts for part in parts])
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    after = torch.cat([part.given_offsets[1:] - part.given_offsets[:-1] for part in parts])
+    after_offsets = torch.cat([after.new_zeros(1), after.cumsum(0)])
+    flat = rows_to_actions(offsets, place)
+    return Sampled(
+        tokens=torch.cat([part.tokens for part in parts])[flat],
+        logprob=torch.cat([part.logprob for part in parts])[flat],
+        entropy=torch.cat([part.entropy for part in parts])[flat],
+        counts=counts[place],
+        stopped=torch.cat([part.stopped for part in parts])[place],
+        given=torch.cat([part.given for part in parts])[rows_to_actions(after_offsets, flat)],
+        given_offsets=torch.cat([after.new_zeros(1), after[flat].cumsum(0)]),
+    )
 
 
 class Engine(Protocol):

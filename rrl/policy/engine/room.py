@@ -1,0 +1,70 @@
+"""A cache of keys and values with room for what is still to come: a token is written, not appended by a copy.
+
+transformers' own dynamic cache makes every layer's keys and values anew for each token, which at a long context
+costs more than the token. Here a layer holds ``ROOM`` columns more than it needs and gets a larger buffer only when
+those are full. What attention sees is the same. Layers of another kind (sliding windows) stay transformers' own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROOM = 128  # columns; a copy every 128 tokens, and at most this many unused columns a row and layer
+
+
+def roomy_cache(config: Any) -> Any:
+    """A ``DynamicCache`` for a model of this config whose plain layers keep room."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    made = DynamicCache(config=config)
+    made.layers = [_layer_class()() if type(layer) is DynamicLayer else layer for layer in made.layers]
+    return made
+
+
+@cache
+def _layer_class() -> Any:
+    from transformers.cache_utils import DynamicLayer
+
+    class RoomyLayer(DynamicLayer):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        """keys, values: views of the used columns of ``_whole``, a pair of buffers."""
+
+        _whole: tuple[Tensor, Tensor] | None = None
+
+        def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            used = self.get_seq_length()
+            end = used + key_states.shape[-2]
+            if self._whole is None or end > self._whole[0].shape[-2]:
+                old = (self.keys, self.values)
+                self._whole = (_grown(old[0], used, key_states, end), _grown(old[1], used, value_states, end))
+            for buffer, new in zip(self._whole, (key_states, value_states), strict=True):
+                buffer[..., used:end, :] = new
+            self._show(end)
+            return self.keys, self.values
+
+        def batch_select_indices(self, indices: Tensor) -> None:
+            """These rows, in this order; the room comes with them."""
+            if self._whole is not None:
+                used = self.get_seq_length()
+                self._whole = (self._whole[0].index_select(0, indices), self._whole[1].index_select(0, indices))
+                self._show(used)
+
+        def _show(self, end: int) -> None:
+            assert self._whole is not None
+            self.keys, self.values = (buffer[..., :end, :] for buffer in self._whole)
+
+    return RoomyLayer
+
+
+def _grown(old: Tensor, used: int, new: Tensor, end: int) -> Tensor:
+    """A buffer like ``new`` of ``end + ROOM`` columns that begins with the used ones."""
+    buffer = torch.empty(*new.shape[:-2], end + ROOM, new.shape[-1], dtype=new.dtype, device=new.device)
+    if used:
+        buffer[..., :used, :] = old
+    return buffer
