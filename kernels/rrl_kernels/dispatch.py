@@ -62,6 +62,12 @@ def pick(op: str, tensor: torch.Tensor, *, unserved: str = "") -> str:
     return "torch"
 
 
+def checks_inside(op: str, tensor: torch.Tensor) -> bool:
+    """Whether this call runs in a Triton kernel on a GPU: those of rows and groups check the numbers that they read,
+    where checks from outside would be a dozen launches around one."""
+    return tensor.is_cuda and not torch.compiler.is_compiling() and pick(op, tensor) == "triton"
+
+
 def interpreting() -> bool:
     """Whether Triton kernels run in its interpreter (``TRITON_INTERPRET=1`` before the first use)."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"

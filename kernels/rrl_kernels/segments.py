@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rrl_kernels import checks
+from rrl_kernels import checks, dispatch
 from rrl_kernels.group import ops as group_ops
 from rrl_kernels.scan import ops as scan_ops
 
@@ -60,7 +60,7 @@ def segment_gae(
     Raises:
       ValueError: what does not fit, named.
     """
-    final = _check_rows(reward, value, offsets, bootstrap_value, ended)
+    final = _check_rows("segment_gae", reward, value, offsets, bootstrap_value, ended)
     checks.in_unit_interval("gamma", gamma)
     row_lam = lam if isinstance(lam, Tensor) else None
     if row_lam is not None:
@@ -92,10 +92,11 @@ def segment_vtrace(
       rho_bar, c_bar: > 0.
       others: as in ``segment_gae``.
     """
-    final = _check_rows(reward, value, offsets, bootstrap_value, ended)
+    final = _check_rows("segment_vtrace", reward, value, offsets, bootstrap_value, ended)
     for name, x in (("logprob_new", logprob_new), ("logprob_old", logprob_old)):
         checks.shaped(name, x, (len(value),), "one for each action")
-        checks.finite(name, x)
+        if not dispatch.checks_inside("segment_vtrace", value):
+            checks.finite(name, x)
     for name, number in (("gamma", gamma), ("lam", lam)):
         checks.in_unit_interval(name, number)
     for name, number in (("rho_bar", rho_bar), ("c_bar", c_bar)):
@@ -141,6 +142,8 @@ def _check_groups(name: str, x: Tensor, group_name: str, group: Tensor, num_grou
     checks.shaped(group_name, group, (len(x),), f"one for each entry of {name}")
     checks.typed(group_name, group, torch.int64)
     checks.together(**{name: x, group_name: group})
+    if dispatch.checks_inside("group_advantage", x) and num_groups:
+        return
     checks.finite(name, x)
     if len(group):
         low, high = torch.aminmax(group)
@@ -148,16 +151,17 @@ def _check_groups(name: str, x: Tensor, group_name: str, group: Tensor, num_grou
 
 
 def _check_rows(
-    reward: Tensor, value: Tensor, offsets: Tensor, bootstrap_value: Tensor, ended: Tensor | None
+    op: str, reward: Tensor, value: Tensor, offsets: Tensor, bootstrap_value: Tensor, ended: Tensor | None
 ) -> Tensor:
     """The value after each row's last action."""
     checks.shaped("value", value, (None,), "[A]")
     checks.floating("value", value)
     checks.shaped("reward", reward, (len(value),), "one for each action")
-    checks.offsets_rise(offsets, len(value))
+    inside = dispatch.checks_inside(op, value) and len(bootstrap_value) > 0
+    checks.offsets_rise(offsets, None if inside else len(value))
     checks.shaped("bootstrap_value", bootstrap_value, (len(offsets) - 1,), "one for each row")
     checks.together(value=value, reward=reward, offsets=offsets, bootstrap_value=bootstrap_value, ended=ended)
-    for name, x in (("reward", reward), ("value", value), ("bootstrap_value", bootstrap_value)):
+    for name, x in () if inside else (("reward", reward), ("value", value), ("bootstrap_value", bootstrap_value)):
         checks.finite(name, x)
     if ended is None:
         return bootstrap_value

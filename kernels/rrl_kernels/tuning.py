@@ -46,6 +46,13 @@ _SCANS: Table[RowConfig] = {
     (9, 4, 1 << 30): RowConfig(block=1024, num_warps=4, num_stages=1),
 }
 
+# As scans, with twice the warps for long groups: places are 8 bytes each, and with 8 of them a thread the loop that
+# follows an order spills registers on Hopper.
+_GROUPS: Table[RowConfig] = {
+    (9, 4, 256): RowConfig(block=256, num_warps=1, num_stages=1),
+    (9, 4, 1 << 30): RowConfig(block=1024, num_warps=8, num_stages=1),
+}
+
 
 def capability_of(tensor: torch.Tensor) -> tuple[int, int]:
     """Compute capability of the tensor's GPU; that of Hopper on a CPU, where only the interpreter asks."""
@@ -61,6 +68,12 @@ def row_config(vocab_size: int, itemsize: int = 4, capability: tuple[int, int] =
 def scan_config(longest: int, itemsize: int = 4, capability: tuple[int, int] = HOPPER) -> RowConfig:
     """Of a kernel with one program a segment, by the longest; fewer tokens a step where rows are short."""
     best = nearest(_SCANS, capability[0], itemsize, longest)
+    return best._replace(block=min(best.block, _power_of_two(longest)))
+
+
+def group_config(longest: int, itemsize: int = 4, capability: tuple[int, int] = HOPPER) -> RowConfig:
+    """Of a kernel with one program a group, by the rows that it looks at."""
+    best = nearest(_GROUPS, capability[0], itemsize, longest)
     return best._replace(block=min(best.block, _power_of_two(longest)))
 
 

@@ -26,10 +26,10 @@ def group_advantage(
         from rrl_kernels.group.triton_impl import statistics
 
         advantage, mean, std, equal = statistics(reward, group, num_groups, KINDS.index(kind), eps)
-    else:
-        advantage, mean, std, equal = torch_impl.group_advantage(reward, group, num_groups, kind, eps)
-        if chosen == "reference":
-            advantage = reference.group_advantage(reward.double(), group, num_groups, kind, eps)
+        return advantage.to(reward.dtype), mean.to(reward.dtype), std.to(reward.dtype), equal
+    advantage, mean, std, equal = torch_impl.group_advantage(reward, group, num_groups, kind, eps)
+    if chosen == "reference":
+        advantage = reference.group_advantage(reward.double(), group, num_groups, kind, eps)
     first, second, third = (x.to(reward.dtype, copy=True) for x in (advantage, mean, std))
     return first, second, third, equal
 
@@ -47,8 +47,8 @@ def whiten(x: Tensor, segment: Tensor, num_segments: int, eps: float) -> Tensor:
     if chosen == "triton":
         from rrl_kernels.group.triton_impl import WHITEN, statistics
 
-        numbers = statistics(x, segment, num_segments, WHITEN, eps)[0]
-    elif chosen == "reference":
+        return statistics(x, segment, num_segments, WHITEN, eps)[0].to(x.dtype)
+    if chosen == "reference":
         numbers = reference.whiten(x.double(), segment, num_segments, eps)
     else:
         numbers = torch_impl.whiten(x, segment, num_segments, eps)

@@ -19,6 +19,9 @@ from rrl_kernels import tuning
 from rrl_kernels.compile_case import CompileCase
 
 _SCALE_BLOCK, _SCALE_WARPS = 4096, 8
+# Most programs of a launch, four for each multiprocessor of an H100: with one a block, those that find a factor of 1
+# and do nothing cost a tenth of the whole loss (measured: 3.2 ms against 2.9).
+_SCALE_PROGRAMS = 528
 
 
 @triton.jit
@@ -123,9 +126,10 @@ def scale_kernel(numbers, factor, num, BLOCK: tl.constexpr):  # type: ignore[no-
     """numbers x factor where they lie; a factor of exactly 1 reads and writes nothing."""
     by = tl.load(factor).to(tl.float32)
     if by != 1.0:
-        place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-        x = tl.load(numbers + place, mask=place < num, other=0.0).to(tl.float32)
-        tl.store(numbers + place, (x * by).to(numbers.dtype.element_ty), mask=place < num)
+        for first in range(tl.program_id(0).to(tl.int64) * BLOCK, num, tl.num_programs(0).to(tl.int64) * BLOCK):
+            place = first + tl.arange(0, BLOCK)
+            x = tl.load(numbers + place, mask=place < num, other=0.0).to(tl.float32)
+            tl.store(numbers + place, (x * by).to(numbers.dtype.element_ty), mask=place < num)
 
 
 def row_stats(
@@ -170,7 +174,7 @@ def row_grad(
 def scale_(numbers: Tensor, factor: Tensor) -> None:
     """numbers (contiguous) x factor (one number on the same device), in place."""
     if numbers.numel():
-        scale_kernel[(triton.cdiv(numbers.numel(), _SCALE_BLOCK),)](
+        scale_kernel[(min(triton.cdiv(numbers.numel(), _SCALE_BLOCK), _SCALE_PROGRAMS),)](
             numbers, factor, numbers.numel(), BLOCK=_SCALE_BLOCK, num_warps=_SCALE_WARPS
         )
 

@@ -59,12 +59,12 @@ def vtrace(
     if chosen == "triton":
         from rrl_kernels.scan.triton_impl import vtrace as launch
 
-        parts = launch(reward, value, log_ratio, offsets, final, gamma, lam, rho_bar, c_bar)
-    else:
-        parts = torch_impl.vtrace(reward, value, log_ratio, offsets, final, gamma, lam, rho_bar, c_bar)
-        if chosen == "reference":
-            wide = (reward.double(), value.double(), log_ratio.double(), offsets, final.double())
-            parts = (*reference.vtrace(*wide, gamma, lam, rho_bar, c_bar), *parts[2:])
+        first, second, third, fourth = launch(reward, value, log_ratio, offsets, final, gamma, lam, rho_bar, c_bar)
+        return first.to(value.dtype), second.to(value.dtype), third.to(value.dtype), fourth.to(value.dtype)
+    parts = torch_impl.vtrace(reward, value, log_ratio, offsets, final, gamma, lam, rho_bar, c_bar)
+    if chosen == "reference":
+        wide = (reward.double(), value.double(), log_ratio.double(), offsets, final.double())
+        parts = (*reference.vtrace(*wide, gamma, lam, rho_bar, c_bar), *parts[2:])
     target, advantage, rho, ess = (x.to(value.dtype, copy=True) for x in parts)
     return target, advantage, rho, ess
 

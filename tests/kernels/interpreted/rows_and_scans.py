@@ -5,15 +5,19 @@ Run by tests/kernels/test_interpreted.py in a process of its own: TRITON_INTERPR
 
 from __future__ import annotations
 
+import functools
 import itertools
 import mmap
 import os
+from collections.abc import Callable
 
 assert os.environ["TRITON_INTERPRET"] == "1"
 
 import torch  # noqa: E402
 
 from rrl_kernels import api, dispatch, segments  # noqa: E402
+from rrl_kernels.group import triton_impl as grouping  # noqa: E402
+from rrl_kernels.scan import triton_impl as scan  # noqa: E402
 
 dispatch.use("triton")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -133,7 +137,58 @@ def scans() -> int:
     return count
 
 
+def refused(call: Callable[[], object], what: str) -> int:
+    """The kernel itself sees what is wrong: on a GPU nobody looks before it."""
+    try:
+        call()
+    except ValueError:
+        return 1
+    raise AssertionError(f"not refused: {what}")
+
+
+def bad_rows() -> int:
+    good = {"reward": randn(5), "value": randn(5), "log_ratio": randn(5)}
+    offsets, final, count = torch.tensor([0, 2, 5]), randn(2), 0
+
+    def run(of: dict[str, torch.Tensor], offsets: torch.Tensor, final: torch.Tensor) -> None:
+        scan.vtrace(of["reward"], of["value"], of["log_ratio"], offsets, final, 0.9, 0.9, 1.0, 1.0)
+
+    def run_gae(of: dict[str, torch.Tensor], offsets: torch.Tensor, final: torch.Tensor) -> None:
+        scan.gae(of["reward"], of["value"], offsets, final, 0.9, 0.9, None, -1.0)
+
+    run(good, offsets, final)
+    run_gae(good, offsets, final)
+    for number in (float("nan"), float("inf"), float("-inf")):
+        for name in good:
+            spoilt = good | {name: good[name].clone().index_fill_(0, torch.tensor([3]), number)}
+            count += refused(lambda of=spoilt: run(of, offsets, final), f"vtrace {name} {number}")
+            if name != "log_ratio":
+                count += refused(lambda of=spoilt: run_gae(of, offsets, final), f"gae {name} {number}")
+        after = torch.tensor([0.0, number])
+        count += refused(lambda f=after: run(good, offsets, f), f"vtrace bootstrap {number}")
+        count += refused(lambda f=after: run_gae(good, offsets, f), f"gae bootstrap {number}")
+    for wrong in ([0, 2, 4], [1, 2, 5], [0, 6, 5], [0, -1, 5], [0, 2, 9]):
+        count += refused(lambda o=wrong: run(good, torch.tensor(o), final), f"vtrace offsets {wrong}")
+        count += refused(lambda o=wrong: run_gae(good, torch.tensor(o), final), f"gae offsets {wrong}")
+    return count
+
+
 def groups() -> int:
+    """Both ways of finding a group's rows, and what the kernel refuses."""
+    count = 0
+    for limit in (0, grouping.LOOK_THROUGH):
+        grouping.LOOK_THROUGH = limit
+        count += good_groups()
+        for spoilt in ([0.0, float("nan"), 1.0], [0.0, float("inf"), 1.0]):
+            call = functools.partial(grouping.statistics, torch.tensor(spoilt), torch.tensor([0, 1, 1]), 2, 0, 1e-6)
+            count += refused(call, f"group of {spoilt}, sorted above {limit}")
+        for ids in ([0, 1, 2], [-1, 0, 1]):
+            call = functools.partial(grouping.statistics, torch.zeros(3), torch.tensor(ids), 2, 0, 1e-6)
+            count += refused(call, f"ids {ids}, sorted above {limit}")
+    return count
+
+
+def good_groups() -> int:
     reward = torch.tensor([1.0, 0.0, 5.0, 0.1, 0.1, 0.1, 2.0])
     group = torch.tensor([0, 3, 1, 2, 2, 2, 3])
     for kind in ("grpo", "dr_grpo", "rloo"):
@@ -151,4 +206,4 @@ def groups() -> int:
 
 
 if __name__ == "__main__":
-    print(rows() + far_rows() + head() + scans() + groups(), "cases")
+    print(rows() + far_rows() + head() + scans() + bad_rows() + groups(), "cases")
