@@ -208,11 +208,12 @@ def start(description: str, arguments: Sequence[str] | None = None) -> Bench:
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=0, help="0: 20 on a GPU, 5 on a CPU")
+    parser.add_argument("--warm-up", type=int, default=0, help="0: 3 on a GPU, 1 on a CPU")
     given = parser.parse_args(arguments)
     device = torch.device(given.device)
     print(f"{' '.join(sys.argv)}: {machine(device)}", flush=True)
     rounds, warm_up = (20, 3) if device.type == "cuda" else (5, 1)
-    return Bench(device=device, rounds=given.rounds or rounds, warm_up=warm_up, out=given.out)
+    return Bench(device=device, rounds=given.rounds or rounds, warm_up=given.warm_up or warm_up, out=given.out)
 
 
 def _head(row: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ class Head:
     trainer: bfloat16 logits of standard deviation 4 put an error of 2e-2 nats into every log-probability.
     """
 
-    weight: Float[Tensor, "V d"]
+    weight: Float[Tensor, "V d"]  # hidden states are brought to its dtype
     bias: Float[Tensor, "V"] | None
     softcap: float | None
     logits_dtype: torch.dtype
@@ -38,6 +38,7 @@ class Head:
 
     def logits(self, hidden: Float[Tensor, "C d"]) -> Float[Tensor, "C V"]:
         """Before any temperature; for sampling, where every token's logit is needed."""
+        hidden = hidden.to(self.weight.dtype)
         if self.weight.dtype == self.dtype and self.bias is None and self.softcap is None:
             return F.linear(hidden, self.weight)
         return api.linear_logits(hidden, self.weight, bias=self.bias, softcap=self.softcap, logits_dtype=self.dtype)
@@ -51,7 +52,7 @@ class Head:
         again in backward.
         """
         logprob, entropy = api.linear_logprob(
-            hidden, self.weight, targets, bias=self.bias, softcap=self.softcap, temperature=temperature,
+            hidden.to(self.weight.dtype), self.weight, targets, bias=self.bias, softcap=self.softcap, temperature=temperature,
             logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
         )
         assert entropy is not None
@@ -74,7 +75,7 @@ class Head:
             return loss.to(logprob), d_logprob.to(logprob), d_entropy.to(logprob)
 
         loss, seen = api.linear_policy_loss(
-            hidden, self.weight, targets, on_cpu, bias=self.bias, softcap=self.softcap, temperature=temperature,
+            hidden.to(self.weight.dtype), self.weight, targets, on_cpu, bias=self.bias, softcap=self.softcap, temperature=temperature,
             logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
         )
         return loss, seen.entropy

@@ -21,6 +21,7 @@ from rrl.policy.backbone import Body, check_new_body
 from rrl.policy.hf_source import Source
 from rrl.policy.layout import Layout
 from rrl.policy.lora import copied, load_weights, merged, weights_of
+from rrl.policy.precision import products_of, read, set_products
 from rrl.protocols import Task
 
 
@@ -34,7 +35,7 @@ class HFBody(Body):
     def forward(self, layout: Layout) -> Float[Tensor, "N T d"]:
         # Padding stands on the right and attention is causal, so no mask is needed, and none is the fast path.
         ids = layout.ids.to(next(self.decoder.parameters()).device)
-        return self.decoder(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+        return read(self.decoder, input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
 
 
 class HFBackbone:
@@ -44,13 +45,16 @@ class HFBackbone:
       task: for the check that the model knows every token of it.
       source: where the model comes from.
       gradient_checkpointing: recompute activations in backward: less memory, about a third more time.
+      mixed_precision: "bfloat16" = products in bfloat16, weights and optimizer in float32; None = the weights' dtype.
       device: "cpu", "cuda" or "auto" (cuda where there is one).
     Raises:
       ValueError: the task has more tokens than the model, or the model's logits are more than its
         output embedding of its last hidden state.
     """
 
-    def __init__(self, *, task: Task, source: Source, gradient_checkpointing: bool, device: str) -> None:
+    def __init__(
+        self, *, task: Task, source: Source, gradient_checkpointing: bool, mixed_precision: str | None, device: str
+    ) -> None:
         if device not in ("cpu", "cuda", "auto"):
             raise ValueError(f"policy.backbone.device is {device!r}; expected cpu, cuda or auto")
         place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -71,6 +75,9 @@ class HFBackbone:
         if gradient_checkpointing:
             _checkpointing(self.module)
         self._check_head()
+        set_products(self.decoder, mixed_precision)
+        self._precision = mixed_precision
+        self.fingerprint += f" {mixed_precision}" if mixed_precision else ""
 
     @property
     def decoder(self) -> nn.Module:
@@ -84,20 +91,25 @@ class HFBackbone:
     def head(self, logits_dtype: torch.dtype) -> Head:
         layer = self.module.get_output_embeddings()
         softcap = getattr(self.config, "final_logit_softcapping", None)  # Gemma's
+        bias, dtype = getattr(layer, "bias", None), products_of(self.decoder) or layer.weight.dtype
         return Head(
-            weight=layer.weight, bias=getattr(layer, "bias", None), softcap=softcap, logits_dtype=logits_dtype
+            weight=layer.weight.to(dtype), bias=None if bias is None else bias.to(dtype), softcap=softcap,
+            logits_dtype=logits_dtype,
         )
 
     def new_body(self, *, init: str, num_layers: int, seed: int) -> HFBody:
-        device = next(self.module.parameters()).device
+        made: Any
         if init not in ("scratch", "policy"):
-            loaded: Any = self._source.decoder_of(init)
-            num_layers = check_new_body("policy", num_layers, int(loaded.config.num_hidden_layers))
-            return HFBody(first_layers(loaded, num_layers).to(device))
-        num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
-        if init == "scratch":
-            return HFBody(self._source.scratch(self.decoder, num_layers=num_layers, seed=seed).to(device))
-        return HFBody(first_layers(merged(copy.deepcopy(self.decoder)), num_layers))
+            made = self._source.decoder_of(init)
+            made = first_layers(made, check_new_body("policy", num_layers, int(made.config.num_hidden_layers)))
+        else:
+            num_layers = check_new_body(init, num_layers, int(self.config.num_hidden_layers))
+            if init == "scratch":
+                made = self._source.scratch(self.decoder, num_layers=num_layers, seed=seed)
+            else:
+                made = first_layers(merged(copy.deepcopy(self.decoder)), num_layers)
+        set_products(made, self._precision)
+        return HFBody(made.to(next(self.module.parameters()).device))
 
     def copy(self) -> HFBackbone:
         twin = copy.copy(self)

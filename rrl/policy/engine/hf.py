@@ -16,6 +16,7 @@ from rrl.policy.engine.request import Request, Sampled
 from rrl.policy.engine.room import roomy_cache
 from rrl.policy.hf import HFBackbone
 from rrl.policy.layout import flatten, pad_left
+from rrl.policy.precision import computing, plainly, read
 from rrl.types import Tokens
 
 
@@ -41,6 +42,10 @@ class HFEngine:
         """
         if not isinstance(backbone, HFBackbone):
             raise ValueError(f"policy.engine is HFEngine, the backbone a {type(backbone).__name__}; use TinyEngine")
+        with computing(backbone.decoder):  # around all tokens: weights in mixed precision are rounded once
+            return self._sample(backbone, request)
+
+    def _sample(self, backbone: HFBackbone, request: Request) -> Sampled:
         num_rows, longest = len(request.contexts), int(request.limits.max())
         tokens = torch.zeros(num_rows, longest, dtype=torch.int64)
         logprob, entropy = torch.zeros(num_rows, longest), torch.zeros(num_rows, longest)
@@ -51,7 +56,8 @@ class HFEngine:
         head, decoder = backbone.head(request.logits_dtype), _Decoder(backbone, request.contexts)
         rows, hearing = torch.arange(num_rows), Hearing(request.observer, num_rows)
         for u in range(longest):
-            logits = head.logits(decoder.hidden)
+            with plainly(backbone.decoder):
+                logits = head.logits(decoder.hidden)
             noise = request.uniforms[rows, u].to(logits.device)
             drawn = draw(logits, noise, request.temperature, request.greedy)
             token, logprob[rows, u], entropy[rows, u] = (x.cpu() for x in drawn)
@@ -118,8 +124,8 @@ class _Decoder:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
         mask = self._mask if self._padded else None  # without one, attention takes its fastest path
-        read = self._network(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self._cache,
+        got = read(
+            self._network, input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self._cache,
             use_cache=True,
         )
-        self.hidden = read.last_hidden_state[:, -1]
+        self.hidden = got.last_hidden_state[:, -1]

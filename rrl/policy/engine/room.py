@@ -36,6 +36,7 @@ def _layer_class() -> Any:
         _whole: tuple[Tensor, Tensor] | None = None
 
         def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            key_states = key_states.to(value_states.dtype)  # mixed precision: attention would round it at each token
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
             used = self.get_seq_length()

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rrl.policy.precision import read
 from rrl.policy.prefix.groups import Groups, tree_of
 
 Mask = Any  # a tensor [*, 1, Q, K], a flex BlockMask, or one of these for each kind of layer
@@ -25,17 +26,17 @@ def kv_reuse(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
 
     device = next(decoder.parameters()).device
     cache = DynamicCache()  # without a config: layers with a sliding window keep everything, the mask limits them
-    read = decoder(input_ids=groups.contexts.to(device), past_key_values=cache, use_cache=True)
-    states = [read.last_hidden_state.flatten(0, 1)]
+    got = read(decoder, input_ids=groups.contexts.to(device), past_key_values=cache, use_cache=True)
+    states = [got.last_hidden_state.flatten(0, 1)]
     if groups.continuations.shape[1]:
         _expand(cache, groups, device)
         own = torch.arange(groups.continuations.shape[1])
-        read = decoder(
-            input_ids=groups.continuations.to(device), position_ids=(groups.before[:, None] + own).to(device),
+        got = read(
+            decoder, input_ids=groups.continuations.to(device), position_ids=(groups.before[:, None] + own).to(device),
             attention_mask=masks_for(decoder, {w: behind_context(groups, w)[:, None] for w in windows(decoder)}),
             past_key_values=cache, use_cache=True,
         )
-        states.append(read.last_hidden_state.flatten(0, 1))
+        states.append(got.last_hidden_state.flatten(0, 1))
     return torch.cat(states).index_select(0, groups.index().to(device))
 
 
@@ -43,11 +44,11 @@ def tree_mask(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
     """Each group as one row under a boolean mask; its attention is dense, so this is for short groups."""
     device = next(decoder.parameters()).device
     tree = tree_of(groups, one_row=False)
-    read = decoder(
-        input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
+    got = read(
+        decoder, input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
         attention_mask=masks_for(decoder, {w: tree.visible(w)[:, None] for w in windows(decoder)}),
     )
-    return read.last_hidden_state.flatten(0, 1).index_select(0, tree.index.to(device))  # type: ignore[no-any-return]
+    return got.last_hidden_state.flatten(0, 1).index_select(0, tree.index.to(device))  # type: ignore[no-any-return]
 
 
 def behind_context(groups: Groups, window: int | None) -> Bool[Tensor, "N C K"]:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rrl.policy.precision import read
 from rrl.policy.prefix.backends import masks_for, windows
 from rrl.policy.prefix.groups import TRUNK, Groups, Tree, tree_of
 
@@ -27,11 +28,11 @@ def flex(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
     install(decoder)
     device = next(decoder.parameters()).device
     tree = tree_of(groups, one_row=True, multiple_of=BLOCK)
-    read = decoder(
-        input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
+    got = read(
+        decoder, input_ids=tree.ids.to(device), position_ids=tree.positions.to(device), use_cache=False,
         attention_mask=masks_for(decoder, {w: block_mask(tree, w, device) for w in windows(decoder)}),
     )
-    return read.last_hidden_state[0].index_select(0, tree.index.to(device))  # type: ignore[no-any-return]
+    return got.last_hidden_state[0].index_select(0, tree.index.to(device))  # type: ignore[no-any-return]
 
 
 def block_mask(tree: Tree, window: int | None, device: torch.device) -> Any:
@@ -75,6 +76,7 @@ def _register() -> None:
         if isinstance(attention_mask, Tensor) or attention_mask is None:
             return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         run = _compiled() if query.is_cuda else _eager()
+        query, key = query.to(value.dtype), key.to(value.dtype)  # mixed precision: as sdpa does itself
         scale = options.get("scaling")
         mixed = run(query, key, value, block_mask=attention_mask, scale=scale, enable_gqa=key.shape[1] < query.shape[1])
         return mixed.transpose(1, 2).contiguous(), None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rrl.ops.minibatch import cuts
 from rrl.policy.hf import HFBody
 from rrl.policy.layout import Layout, action_layout, start_layout
+from rrl.policy.precision import products_of
 from rrl.policy.prefix import cost
 from rrl.policy.prefix.backends import kv_reuse, tree_mask
 from rrl.policy.prefix.flex import flex
@@ -147,7 +148,7 @@ class ActionReader:
         expected = self._repeat(body, rows).double()
         found = BACKENDS[name][0](body.decoder, groups_of(rows, self._pad)).double()
         error = float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
-        if error <= TOLERANCE.get(body.decoder.dtype, 0.0):
+        if error <= TOLERANCE.get(products_of(body.decoder) or body.decoder.dtype, 0.0):
             return None
         return f"its states differ from those of whole rows by up to {error:.2g} of their norm"
 

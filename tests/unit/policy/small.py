@@ -57,13 +57,14 @@ def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_pe
 
 def tiny_hf(
     seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact_below=0.75, checkpointing=False, task=None,
-    sharing="auto", device="cpu", **sizes,
+    sharing="auto", device="cpu", mixed=None, **sizes,
 ):
     source = TinyLlama(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes))
     return CausalLM(
         seed=seed, task=task or Digits(), temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=64,
         logits_dtype="float32", prefix_sharing=sharing,
-        backbone=HFBackbone(task=Digits(), source=source, gradient_checkpointing=checkpointing, device=device),
+        backbone=HFBackbone(task=Digits(), source=source, gradient_checkpointing=checkpointing, device=device,
+                            mixed_precision=mixed),
         engine=HFEngine(compact_below=compact_below),
     )
 

@@ -103,7 +103,7 @@ def test_a_task_with_more_tokens_than_the_model_is_refused(folder):
         task=Wide(), model=folder, revision="main", gguf_file=None, dtype="float32", attn_implementation="sdpa"
     )
     with pytest.raises(ValueError, match="has 17 tokens, the model 16"):
-        HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, device="cpu")
+        HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, mixed_precision=None, device="cpu")
 
 
 def test_a_model_that_caps_its_logits_samples_what_it_scores(tmp_path, folder):
