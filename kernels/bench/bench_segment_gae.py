@@ -63,9 +63,20 @@ def torchrl(s: Sample) -> Outputs:
     return {"advantage": first_two(s, advantage[..., 0]), "target": first_two(s, target[..., 0])}
 
 
+def rl_triton(s: Sample) -> Outputs:
+    """rl-triton's scan over a grid (on no package index; its source on the path); right where rows are equally long."""
+    from rl_triton import compute_gae
+
+    reward, value = s["grid"]["reward"], s["grid"]["value"]
+    no_end = torch.zeros_like(value)
+    advantage = compute_gae(reward, value, no_end, gamma=GAMMA, lambda_=LAM, last_value=s["final"])
+    return {"advantage": first_two(s, advantage), "target": first_two(s, advantage + value)}
+
+
 PROVIDERS = [
     Provider(name="rrl_kernels", call=ours), Provider(name="naive torch", call=looped),
     Provider(name="torchrl", call=torchrl, package="torchrl"),
+    Provider(name="rl-triton", call=rl_triton, package="rl-triton", cuda_only=True),
 ]
 
 

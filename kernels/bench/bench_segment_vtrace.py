@@ -75,9 +75,22 @@ def torchrl(s: Sample) -> Outputs:
     return {"target": first_two(s, target[..., 0]), "advantage": first_two(s, advantage)}
 
 
+def rl_triton(s: Sample) -> Outputs:
+    """rl-triton's fused scan over a grid (on no package index; its source on the path). Its advantage carries rho."""
+    from rl_triton.ops.vtrace_fused import compute_vtrace_fused
+
+    x = s["grid"]
+    target, _ = compute_vtrace_fused(
+        x["new"], x["old"], x["value"], x["reward"], torch.zeros_like(x["value"]), gamma=GAMMA, last_value=s["final"]
+    )
+    after = torch.cat([target[:, 1:], s["final"][:, None]], 1)
+    return {"target": first_two(s, target), "advantage": first_two(s, x["reward"] + GAMMA * after - x["value"])}
+
+
 PROVIDERS = [
     Provider(name="rrl_kernels", call=ours), Provider(name="naive torch", call=looped),
     Provider(name="torchrl", call=torchrl, package="torchrl"),
+    Provider(name="rl-triton", call=rl_triton, package="rl-triton", cuda_only=True),
 ]
 
 

@@ -29,12 +29,13 @@ from rrl.types import Problem, Start, sequences_of
 VOCAB = 512
 CPU_MODEL: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 2, "intermediate_size": 704,
                              "num_attention_heads": 4}  # fmt: skip
-GPU_MODEL: dict[str, Any] = {"hidden_size": 1536, "num_hidden_layers": 28, "intermediate_size": 8960,
+GPU_MODEL: dict[str, Any] = {"hidden_size": 1536, "num_hidden_layers": 12, "intermediate_size": 8960,
                              "num_attention_heads": 12}  # fmt: skip
 
 
 def model(device: torch.device, attention: str = "sdpa") -> Any:
-    """A random Qwen3-shaped decoder with its head; the GPU's has the sizes of a 1.5B model without its vocabulary."""
+    """A random Qwen3-shaped decoder with its head. The GPU's has the layers of a 1.5B model: 12 of its 28, for the
+    activations of whole rows to fit, and a small vocabulary."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     shape = GPU_MODEL if device.type == "cuda" else CPU_MODEL
@@ -78,6 +79,7 @@ def case(network: Any, mode: str, context: int, own: int, size: int) -> Case:
         op="shared_prefix", mode=mode, size=f"P={context} C={own} G={size}", inputs="random",
         dtype=str(network.dtype).removeprefix("torch."), sample=sample, sample_bytes=1 << 26,
         flops=times * (price.token * least.tokens + price.pair * least.pairs), bytes=0.0, truth=truth,
+        check=lambda generator: sample(generator) | {"rows": rows(min(context, 256), min(own, 64), min(size, 4), 0)},
     )
 
 

@@ -52,8 +52,8 @@ class Head:
         again in backward.
         """
         logprob, entropy = api.linear_logprob(
-            hidden.to(self.weight.dtype), self.weight, targets, bias=self.bias, softcap=self.softcap, temperature=temperature,
-            logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
+            hidden.to(self.weight.dtype), self.weight, targets, bias=self.bias, softcap=self.softcap,
+            temperature=temperature, logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
         )
         assert entropy is not None
         return logprob, entropy
@@ -75,8 +75,8 @@ class Head:
             return loss.to(logprob), d_logprob.to(logprob), d_entropy.to(logprob)
 
         loss, seen = api.linear_policy_loss(
-            hidden.to(self.weight.dtype), self.weight, targets, on_cpu, bias=self.bias, softcap=self.softcap, temperature=temperature,
-            logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
+            hidden.to(self.weight.dtype), self.weight, targets, on_cpu, bias=self.bias, softcap=self.softcap,
+            temperature=temperature, logits_dtype=self.dtype, chunk_tokens=chunk_tokens,
         )
         return loss, seen.entropy
 

@@ -29,8 +29,8 @@ def set_products(decoder: Any, name: str | None) -> None:
         raise ValueError(f"policy.backbone.mixed_precision is {name!r}; expected null or {', '.join(KNOWN)}")
     if decoder.dtype != torch.float32:
         raise ValueError(
-            f"policy.backbone.mixed_precision is {name}, the weights are {decoder.dtype}; expected policy.dtype=float32, "
-            "or mixed_precision=null"
+            f"policy.backbone.mixed_precision is {name}, the weights are {decoder.dtype}; expected "
+            "policy.dtype=float32, or mixed_precision=null"
         )
     setattr(decoder, _MARK, KNOWN[name])
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rrl.policy.precision import read
 from rrl.policy.prefix.backends import masks_for, windows
+from rrl.policy.prefix.blocks import visible_blocks
 from rrl.policy.prefix.groups import TRUNK, Groups, Tree, tree_of
 
 NAME = "rrl_tree"
@@ -37,20 +39,27 @@ def flex(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
 
 def block_mask(tree: Tree, window: int | None, device: torch.device) -> Any:
     """``Tree.visible`` as FlexAttention wants it; columns without a token see each other, and nobody sees them."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import BlockMask
 
     root, branch, position = (x[0].to(device) for x in (tree.root, tree.branch, tree.positions))
-
     width = tree.ids.shape[1]
     reach = width if window is None else window
-    return create_block_mask(
+    some, whole = visible_blocks(tree, BLOCK, windowed=window is not None)
+    return BlockMask.from_kv_blocks(
+        *_listed(some & ~whole, device), *_listed(whole, device), BLOCK_SIZE=BLOCK, seq_lengths=(width, width),
         # A lambda, for torch traces it, which a function whose arguments are checked (in tests) would forbid.
-        lambda _batch, _head, q, k: (
+        mask_mod=lambda _batch, _head, q, k: (
             (k <= q) & (root[k] == root[q]) & ((branch[k] == TRUNK) | (branch[k] == branch[q]))
             & (position[q] - position[k] < reach)
         ),
-        B=None, H=None, Q_LEN=width, KV_LEN=width, device=device, BLOCK_SIZE=BLOCK,
     )
+
+
+def _listed(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(how many, which ones first) of each row of blocks, with axes for batch and head."""
+    count = torch.from_numpy(blocks.sum(1).astype(np.int32))
+    order = torch.from_numpy(np.argsort(~blocks, axis=1, kind="stable").astype(np.int32))
+    return count[None, None].to(device), order[None, None].to(device)
 
 
 def install(decoder: Any) -> None:
