@@ -193,7 +193,7 @@ def ratios(network: Any, shape: tuple[int, int, int], measured: Sequence[dict[st
 
     def work(name: str) -> float:
         of = WORKS[name](groups)
-        return price.token * of.tokens + price.pair * of.pairs
+        return price.token * of.tokens + price.pair * (of.pairs + of.masked)  # the formula: every pair alike
 
     time = {row["provider"]: float(row["device_ms_p50"]) for row in measured}
     tokens = int(groups.context_lengths.sum()) + len(groups.row)

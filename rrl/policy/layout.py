@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
@@ -101,9 +102,11 @@ def start_layout(starts: Sequence[Start], pad: int) -> Layout:
 def pad_right(rows: Sequence[Tokens], pad: int) -> tuple[Int64[Tensor, "N C"], Int64[Tensor, "N"]]:
     """(ids, lengths). (7, 8), (9,) with pad 0 -> [[7, 8], [9, 0]], (2, 1)."""
     lengths = [len(row) for row in rows]
-    width = max(lengths)
-    ids = torch.tensor([row + (pad,) * (width - n) for row, n in zip(rows, lengths, strict=True)], dtype=torch.int64)
-    return ids, torch.tensor(lengths, dtype=torch.int64)
+    # numpy reads a tuple ten times as fast as torch does, which before a forward is time that a GPU waits.
+    ids = np.full((len(rows), max(lengths)), pad, dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : lengths[i]] = row
+    return torch.from_numpy(ids), torch.tensor(lengths, dtype=torch.int64)
 
 
 def pad_left(

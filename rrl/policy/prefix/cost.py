@@ -16,10 +16,12 @@ from rrl.policy.prefix.groups import Groups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """tokens: columns read, padding included.  pairs: (query, key) pairs that attention computes.  forwards: calls."""
+    """tokens: columns read, padding included.  pairs: (query, key) pairs that attention computes by a causal kernel;
+    masked: under a mask of their own.  forwards: calls."""
 
     tokens: float
     pairs: float
+    masked: float = 0.0
     forwards: int
 
 
@@ -30,17 +32,24 @@ class Price:
 
     token: float
     pair: float
+    masked: float
     forward: float
 
     def of(self, work: Work) -> float:
         """Operations, and what could have been done instead of starting them."""
-        return self.token * work.tokens + self.pair * work.pairs + self.forward * work.forwards
+        pairs = self.pair * work.pairs + self.masked * work.masked
+        return self.token * work.tokens + pairs + self.forward * work.forwards
 
 
 # Operations that a device could do while one layer is started. cpu: measured with two-layer decoders of width 32
 # to 256 on one thread, where reading in two forwards breaks even at about 20 million saved a layer. cuda: ten
 # kernels of 10 microseconds at 200 TFLOP/s; an estimate.
 START_OF_LAYER = {"cpu": 2e7, "cuda": 2e10}
+
+# What a pair costs under a mask of four dimensions beside one under a causal kernel. cuda: measured on an H100, where
+# such a mask keeps sdpa off its fast kernels: 8.7 (tree_mask) and 10 (kv_reuse) at P = 2048, C = 512, G = 8, from
+# kernels/bench/results/nvidia_h100_80gb_hbm3_shared_prefix_ratio.csv.
+MASKED = {"cpu": 1.0, "cuda": 9.0}
 
 
 def price_of(decoder: Any) -> Price:
@@ -49,8 +58,12 @@ def price_of(decoder: Any) -> Price:
     weights = sum(p.numel() for p in decoder.parameters()) - decoder.get_input_embeddings().weight.numel()
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     layers = int(config.num_hidden_layers)
-    start = START_OF_LAYER.get(next(decoder.parameters()).device.type, START_OF_LAYER["cuda"])
-    return Price(token=2.0 * weights, pair=4.0 * layers * size * config.num_attention_heads, forward=layers * start)
+    device = next(decoder.parameters()).device.type
+    pair = 4.0 * layers * size * config.num_attention_heads
+    return Price(
+        token=2.0 * weights, pair=pair, masked=pair * MASKED.get(device, MASKED["cuda"]),
+        forward=layers * START_OF_LAYER.get(device, START_OF_LAYER["cuda"]),
+    )
 
 
 def repeated(groups: Groups) -> Work:
@@ -63,15 +76,17 @@ def reused(groups: Groups) -> Work:
     """Contexts, then continuations on their keys. The same rows: 6 + 4 tokens, 18 + 32 pairs."""
     contexts, width = groups.contexts.shape
     rows, own = groups.continuations.shape
-    pairs = contexts * width**2 / 2 + rows * own * (width + own)
-    return Work(tokens=contexts * width + rows * own, pairs=pairs, forwards=2 if own else 1)
+    return Work(
+        tokens=contexts * width + rows * own, pairs=contexts * width**2 / 2, masked=rows * own * (width + own),
+        forwards=2 if own else 1,
+    )
 
 
 def masked(groups: Groups) -> Work:
     """Each group as one row under a dense mask. The same rows: 9 tokens, 81 pairs."""
     sizes = groups.context_lengths.index_add(0, groups.group, groups.lengths)
     width = int(sizes.max())
-    return Work(tokens=len(sizes) * width, pairs=len(sizes) * width**2, forwards=1)
+    return Work(tokens=len(sizes) * width, pairs=0.0, masked=len(sizes) * width**2, forwards=1)
 
 
 def blocked(groups: Groups) -> Work:

@@ -68,10 +68,10 @@ class ActionReader:
         if way == "repeat":
             return self._repeat(body, sequences)
         backend, _ = BACKENDS[way]
-        parts = [torch.arange(sequences.num_rows)] if torch.is_grad_enabled() else list(self._parts(sequences))
+        if torch.is_grad_enabled() or sequences.num_rows <= self._rows_per_batch:
+            return backend(body.decoder, groups_of(sequences, self._pad))
+        parts = list(self._parts(sequences))
         states = [backend(body.decoder, groups_of(sequences.rows(rows), self._pad)) for rows in parts]
-        if len(parts) == 1:
-            return states[0]
         order = torch.cat([rows_to_actions(sequences.offsets, rows) for rows in parts])
         return torch.cat(states)[torch.argsort(order).to(states[0].device)]
 
@@ -128,8 +128,8 @@ class ActionReader:
 
     @staticmethod
     def _usual(body: HFBody, name: str) -> bool:
-        """flex is compiled, which takes seconds: auto keeps it for training on a GPU."""
-        return name != "flex" or (torch.is_grad_enabled() and next(body.parameters()).is_cuda)
+        """On a CPU flex is a loop over everything, without a backward; on a GPU it is compiled once."""
+        return name != "flex" or next(body.parameters()).is_cuda
 
     def _reason(self, body: HFBody, name: str, sequences: Sequences) -> str | None:
         reason = refusal(body.decoder, name)

@@ -44,11 +44,12 @@ def test_the_work_of_each_way_by_hand():
     begin = start(prompt=(1, 2, 3, 4, 5, 6))
     groups = groups_of(sequences_of([(begin, (1, 2, 3)), (begin, (4, 5))]), 0)
     assert cost.repeated(groups) == cost.Work(tokens=16, pairs=64, forwards=1)
-    assert cost.reused(groups) == cost.Work(tokens=6 + 4, pairs=18 + 2 * 2 * 8, forwards=2)
-    assert cost.masked(groups) == cost.Work(tokens=9, pairs=81, forwards=1)
+    assert cost.reused(groups) == cost.Work(tokens=6 + 4, pairs=18, masked=2 * 2 * 8, forwards=2)
+    assert cost.masked(groups) == cost.Work(tokens=9, pairs=0, masked=81, forwards=1)
     assert cost.blocked(groups) == cost.Work(tokens=9, pairs=18 + 12 + 2 + 6 + 0.5, forwards=1)
-    price = cost.Price(token=10.0, pair=1.0, forward=100.0)
+    price = cost.Price(token=10.0, pair=1.0, masked=2.0, forward=100.0)
     assert price.of(cost.repeated(groups)) == 160 + 64 + 100
+    assert price.of(cost.reused(groups)) == 100 + 18 + 2 * 32 + 200
 
 
 def test_the_price_of_a_token_is_two_operations_a_weight_without_the_embedding():
