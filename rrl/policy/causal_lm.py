@@ -42,6 +42,8 @@ class CausalLM:
       logits_dtype: "float32" or "bfloat16", of logits in sampling, scoring and training alike; weights wider
         than it keep their own.
       prefix_sharing: how rows with equal contexts are read (see ``rrl.policy.prefix.reader``); cannot change results.
+      packing: whether whole rows are laid end to end (see there); cannot change results.
+      prefix_gradient: whether this policy learns through prompts and prefixes; False is another, biased objective.
     """
 
     short_keys = ("model", "revision", "gguf_file", "dtype")
@@ -49,7 +51,8 @@ class CausalLM:
 
     def __init__(
         self, *, seed: int, task: Task, backbone: Backbone, engine: Engine, temperature: float, rows_per_batch: int,
-        actions_per_chunk: int, logits_dtype: str, prefix_sharing: str,
+        actions_per_chunk: int, logits_dtype: str, prefix_sharing: str, packing: str,
+        prefix_gradient: bool,
     ) -> None:
         if not temperature > 0.0:
             raise ValueError(f"policy.temperature is {temperature}; expected > 0; ask rollout for greedy instead of 0")
@@ -66,9 +69,11 @@ class CausalLM:
         self._actions_per_chunk = actions_per_chunk
         self._logits_dtype: torch.dtype = getattr(torch, logits_dtype)
         self._reader = partial(
-            ActionReader, sharing=prefix_sharing, pad=backbone.codec.pad, rows_per_batch=rows_per_batch
+            ActionReader, pad=backbone.codec.pad, rows_per_batch=rows_per_batch, packing=packing
         )
-        self._read = self._reader()
+        self._read = self._reader(sharing=prefix_sharing, prefix_gradient=prefix_gradient)
+        # A value estimator judges prefixes: it learns through them whatever the policy does.
+        self._reader = partial(self._reader, sharing=prefix_sharing, prefix_gradient=True)
 
     @property
     def fingerprint(self) -> str:

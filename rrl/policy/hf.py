@@ -35,7 +35,9 @@ class HFBody(Body):
     def forward(self, layout: Layout) -> Float[Tensor, "N T d"]:
         # Padding stands on the right and attention is causal, so no mask is needed, and none is the fast path.
         ids = layout.ids.to(next(self.decoder.parameters()).device)
-        return read(self.decoder, input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+        told = {"position_ids": layout.positions[None].to(ids.device)} if layout.restarts else {}
+        got = read(self.decoder, input_ids=ids, use_cache=False, **told)
+        return got.last_hidden_state  # type: ignore[no-any-return]
 
 
 class HFBackbone:

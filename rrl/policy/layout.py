@@ -31,6 +31,8 @@ class Layout:
 
     ids: token ids, padded on the right.  positions: of the columns, the same for every row.
     lengths: real tokens a row.  row, column: where the wanted states stand, rows ascending.
+    restarts: positions do, in its only row, which holds many (``rrl.policy.prefix.packing``); the network has to be
+    told them, and given no mask.
     """
 
     ids: Int64[Tensor, "N T"]
@@ -38,6 +40,7 @@ class Layout:
     lengths: Int64[Tensor, "N"]
     row: Int64[Tensor, "K"]
     column: Int64[Tensor, "K"]
+    restarts: bool = False
 
     @property
     def mask(self) -> Bool[Tensor, "N T"]:

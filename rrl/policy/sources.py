@@ -48,6 +48,7 @@ class HubModel:
 
         if self._gguf_file is not None and importlib.util.find_spec("gguf") is None:
             raise ValueError("policy.backbone.source.gguf_file needs the package gguf: pip install 'rrl[models]'")
+        _check_attention(self._attention)
         codec = TokenizerCodec(load_tokenizer(self._model, self._revision, self._gguf_file))
         check_spelling(self._task, codec.fingerprint, self._model)
         extra = {} if self._gguf_file is None else {"gguf_file": self._gguf_file}
@@ -89,6 +90,21 @@ class HubModel:
                              "model that reads the same ids")
         check_causal(decoder.eval(), name)
         return decoder  # type: ignore[no-any-return]
+
+
+def _check_attention(name: str) -> None:
+    """Refuse FlashAttention before gigabytes are loaded for it."""
+    package = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}.get(name)
+    if package is None:
+        return
+    said = f"policy.backbone.source.attn_implementation is {name}"
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(
+            f"{said} and the package {package} is not installed: pip install --no-build-isolation 'rrl[gpu]', which "
+            "compiles it against the installed torch; or choose sdpa"
+        )
+    if not torch.cuda.is_available():
+        raise ValueError(f"{said} and torch sees no GPU, which it needs; choose sdpa")
 
 
 class TinyLlama:

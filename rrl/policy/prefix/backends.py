@@ -20,13 +20,17 @@ from rrl.policy.prefix.groups import Groups, tree_of
 Mask = Any  # a tensor [*, 1, Q, K], a flex BlockMask, or one of these for each kind of layer
 
 
-def kv_reuse(decoder: Any, groups: Groups) -> Float[Tensor, "A d"]:
-    """Contexts once, then all continuations on copies of their keys and values; the copy is differentiable."""
+def kv_reuse(decoder: Any, groups: Groups, *, prefix_gradient: bool = True) -> Float[Tensor, "A d"]:
+    """Contexts once, then all continuations on copies of their keys and values; the copy is differentiable.
+
+    prefix_gradient: False reads contexts without a graph: their states, a first action's among them, are constants.
+    """
     from transformers import DynamicCache
 
     device = next(decoder.parameters()).device
     cache = DynamicCache()  # without a config: layers with a sliding window keep everything, the mask limits them
-    got = read(decoder, input_ids=groups.contexts.to(device), past_key_values=cache, use_cache=True)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and prefix_gradient):
+        got = read(decoder, input_ids=groups.contexts.to(device), past_key_values=cache, use_cache=True)
     states = [got.last_hidden_state.flatten(0, 1)]
     if groups.continuations.shape[1]:
         _expand(cache, groups, device)

@@ -22,6 +22,7 @@ from rrl.policy.prefix import cost
 from rrl.policy.prefix.backends import kv_reuse, tree_mask
 from rrl.policy.prefix.flex import flex
 from rrl.policy.prefix.groups import Groups, groups_of, shared
+from rrl.policy.prefix.packing import CHOICES, packed, packs
 from rrl.policy.prefix.refusals import refusal
 from rrl.types import Sequences, Start, rows_to_actions
 
@@ -49,21 +50,36 @@ class ActionReader:
         it saves, or refused with an error.
       pad: token id.
       rows_per_batch: rows read at once without gradient; a group larger than that is cut.
+      packing: whole rows are laid end to end: "auto" (for FlashAttention), "always" or "never".
+      prefix_gradient: whether gradients flow through contexts. Without them the objective is another, biased one:
+        what a continuation teaches no longer reaches the reading of its prefix.
     Raises:
-      ValueError: sharing is none of these; when called, the way asked for by name cannot be taken.
+      ValueError: a choice is none of these; when called, the way asked for by name cannot be taken.
     """
 
-    def __init__(self, *, sharing: str, pad: int, rows_per_batch: int) -> None:
+    def __init__(
+        self, *, sharing: str, pad: int, rows_per_batch: int, packing: str, prefix_gradient: bool
+    ) -> None:
+        if packing not in CHOICES:
+            raise ValueError(f"policy.packing is {packing!r}; expected {', '.join(CHOICES)}")
+        if not prefix_gradient and sharing not in ("auto", "kv_reuse"):
+            raise ValueError(
+                f"policy.prefix_gradient is false and policy.prefix_sharing {sharing}; expected auto or kv_reuse, "
+                "which reads contexts apart"
+            )
         if sharing not in ("auto", "repeat", *BACKENDS):
             raise ValueError(
                 f"policy.prefix_sharing is {sharing!r}; expected auto, repeat, {', '.join(BACKENDS)}"
             )
         self._sharing, self._pad, self._rows_per_batch = sharing, pad, rows_per_batch
+        self._packing, self._prefix_gradient = packing, prefix_gradient
         self._sound: dict[str, str | None] = {}  # what the first use of a way showed
         self._said: set[str] = set()
 
     def __call__(self, body: nn.Module, sequences: Sequences) -> Float[Tensor, "A d"]:
         """The state before each action, in order, differentiable where gradients are on."""
+        if torch.is_grad_enabled() and not self._prefix_gradient:
+            return self._without_prefix_gradient(body, sequences)
         way = self._way(body, sequences)
         if way == "repeat":
             return self._repeat(body, sequences)
@@ -79,12 +95,22 @@ class ActionReader:
         """The state that predicts the first action of each start."""
         return self._read(body, start_layout(starts, self._pad))
 
+    def _without_prefix_gradient(self, body: nn.Module, sequences: Sequences) -> Tensor:
+        reason = "the house's own tiny decoder reads whole rows"
+        if isinstance(body, HFBody):
+            reason = self._reason(body, "kv_reuse", sequences)
+        if reason is not None:
+            raise ValueError(f"policy.prefix_gradient is false, but {reason}; expected true here")
+        return kv_reuse(body.decoder, groups_of(sequences, self._pad), prefix_gradient=False)
+
     def _repeat(self, body: nn.Module, sequences: Sequences) -> Tensor:
         return self._read(body, action_layout(sequences, self._pad))
 
     def _read(self, body: nn.Module, layout: Layout) -> Tensor:
         """The wanted states; without gradient, ``rows_per_batch`` rows at a time."""
         parts = [layout] if torch.is_grad_enabled() else layout.split(self._rows_per_batch)
+        if isinstance(body, HFBody) and packs(body.decoder, self._packing):
+            parts = [packed(part) for part in parts]
         states = [part.gather(body(part)) for part in parts]
         return states[0] if len(states) == 1 else torch.cat(states)
 

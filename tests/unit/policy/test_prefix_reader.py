@@ -21,8 +21,9 @@ SHARED = sequences_of([(PROMPT, (1 + i, 2, 3, 4, 5, 6)) for i in range(8)])
 ALONE = sequences_of([(PROMPT, (1, 2, 3, 4))])
 
 
-def reader(sharing="auto", rows_per_batch=64):
-    return ActionReader(sharing=sharing, pad=0, rows_per_batch=rows_per_batch)
+def reader(sharing="auto", rows_per_batch=64, packing="never", prefix_gradient=True):
+    return ActionReader(sharing=sharing, pad=0, rows_per_batch=rows_per_batch, packing=packing,
+                        prefix_gradient=prefix_gradient)
 
 
 def taken(network, rows, read):
@@ -214,3 +215,55 @@ def test_a_policy_scores_learns_and_lends_its_trunk_alike(sharing):
         torch.testing.assert_close(one.trunk(**kind).hidden(rows), other.trunk(**kind).hidden(rows), rtol=0, atol=1e-10)
     states = [p.shared_trunk(detach=True).hidden(rows) for p in (one, other)]
     torch.testing.assert_close(*states, rtol=0, atol=1e-12)
+
+
+# -------------------------------------------------------------------------------------- no gradient through prefixes
+
+
+def test_without_prefix_gradient_states_are_the_same_and_contexts_are_constants():
+    network, rows = body("llama"), ROWS["ragged groups"]
+    through, apart = reader("kv_reuse")(network, rows), reader(prefix_gradient=False)(network, rows)
+    torch.testing.assert_close(apart.detach(), through.detach(), rtol=0, atol=1e-12)
+    first, token = rows.offsets[:-1], network.decoder.embed_tokens.weight
+    assert not torch.autograd.grad(apart[first, 0].sum(), token, retain_graph=True)[0].any()
+    # Token 4 stands in the long context; the second action of row 0, behind token 1, teaches it through the context.
+    own = [torch.autograd.grad(states[1, 0], token, retain_graph=True)[0][4] for states in (through, apart)]
+    taught = [gradient.abs().sum() for gradient in own]
+    assert float(taught[0]) > 1e-3
+    assert float(taught[1]) == 0.0
+
+
+def test_without_prefix_gradient_the_gradient_is_that_of_a_cache_that_is_a_constant():
+    network, rows = body("qwen3"), sequences_of([(PROMPT, (1, 2, 3)), (PROMPT, (4, 5, 6))])
+    with torch.no_grad():
+        cache = network.decoder(input_ids=torch.tensor([PROMPT.context] * 2), use_cache=True).past_key_values
+    positions = torch.arange(48, 50)[None].expand(2, -1)
+    own = network.decoder(input_ids=torch.tensor([[1, 2], [4, 5]]), past_key_values=cache, position_ids=positions)
+    own.last_hidden_state.square().sum().backward()
+    expected = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    network.zero_grad(set_to_none=True)
+    reader(prefix_gradient=False)(network, rows)[[1, 2, 4, 5]].square().sum().backward()
+    for mine, theirs in zip((p.grad for p in network.parameters() if p.grad is not None), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_where_contexts_cannot_be_read_apart_it_is_said():
+    rows = ROWS["ragged groups"]
+    with pytest.raises(ValueError, match="policy.prefix_gradient is false and policy.prefix_sharing tree_mask"):
+        reader("tree_mask", prefix_gradient=False)
+    with pytest.raises(ValueError, match="policy.prefix_gradient is false, but the house's own tiny decoder"):
+        tiny(prefix_gradient=False).loss(rows, lambda logprob, entropy, index: None)
+    network = body("llama")
+    network.decoder.gradient_checkpointing_enable({"use_reentrant": False})
+    network.train()
+    with pytest.raises(ValueError, match="prefix_gradient is false, but gradient checkpointing switches the cache off"):
+        reader(prefix_gradient=False)(network, rows)
+
+
+def test_a_value_trunk_learns_through_prefixes_whatever_the_policy_does():
+    policy = tiny_hf(prefix_gradient=False)
+    rows = policy.rollout([start(prompt=(1, 2), prefix=(7,))], samples_per_start=3, step=0).sequences
+    trunk = policy.trunk(init="policy", num_layers=0, seed=0)
+    trunk.hidden(rows)[:, 0].sum().backward()
+    (embedding,) = [p for p in trunk.parameters() if p.shape == (11, 16)]
+    assert float(embedding.grad[7].abs().sum()) > 1e-3

@@ -1,3 +1,4 @@
+import importlib.util
 import math
 import shutil
 
@@ -191,3 +192,11 @@ def test_an_encoder_is_no_trunk(folder, tmp_path):
     PreTrainedTokenizerFast.from_pretrained(folder).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="whose states see later tokens; expected a causal decoder"):
         hub_policy(folder).trunk(init=str(tmp_path), num_layers=0, seed=0)
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3"])
+def test_flash_attention_that_is_not_installed_is_said_before_anything_is_loaded(name, folder):
+    if importlib.util.find_spec("flash_attn") or importlib.util.find_spec("flash_attn_interface"):
+        pytest.skip("flash-attn is installed")
+    with pytest.raises(ValueError, match=rf"attn_implementation is {name} and the package .* --no-build-isolation"):
+        hub_policy(folder, f"backbone.source.attn_implementation={name}")

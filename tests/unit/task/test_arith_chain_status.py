@@ -48,6 +48,7 @@ def policy_of(task, **sizes):
     return CausalLM(
         seed=0, task=task, engine=TinyEngine(), backbone=TinyBackbone(seed=0, task=task, **shape), temperature=1.0,
         rows_per_batch=64, actions_per_chunk=64, logits_dtype="float32", prefix_sharing="repeat",
+        packing="never", prefix_gradient=True,
     )
 
 

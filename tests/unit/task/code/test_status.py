@@ -146,6 +146,7 @@ def test_what_was_said_is_context_in_every_stage_and_a_prefix_that_holds_it_goes
         seed=0, task=task, engine=TinyEngine(),
         backbone=TinyBackbone(seed=0, task=task, dtype="float64", **(SIZES | {"max_positions": 512})),
         temperature=1.0, rows_per_batch=8, actions_per_chunk=64, logits_dtype="float32", prefix_sharing="repeat",
+        packing="never", prefix_gradient=True,
     )  # fmt: skip
     assert policy.logprob(rows)[0].shape == (len(text) + 1,)  # one a sampled token, none for what was said
 
