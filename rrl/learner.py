@@ -20,7 +20,7 @@ from rrl.ops.imitation import solved_weights
 from rrl.ops.importance import trainer_terms
 from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
-from rrl.ops.minibatch import Part, cuts, minibatches
+from rrl.ops.minibatch import Part, cuts_of, minibatches
 from rrl.ops.optimizer import adam_state, linear_decay, load_adam_state, set_lr
 from rrl.ops.update_tally import UpdateTally
 from rrl.protocols import Objective, Policy
@@ -65,6 +65,7 @@ class PolicyLearner:
         minibatches: int,
         deal: Literal["rows", "starts"],
         micro_batch_rows: int,
+        micro_batch_tokens: int,
         grad_norm: float,
         kl_coef: float,
         kl_estimator: Literal["k1", "k2", "k3"],
@@ -77,8 +78,8 @@ class PolicyLearner:
             raise ValueError(f"learner.betas is {betas}; expected two numbers")
         for name, x, least in (
             ("epochs", epochs, 1), ("minibatches", minibatches, 1), ("micro_batch_rows", micro_batch_rows, 0),
-            ("lr", lr, 0), ("kl_coef", kl_coef, 0), ("reference_every", reference_every, 0),
-            ("solved_coef", solved_coef, 0),
+            ("micro_batch_tokens", micro_batch_tokens, 0), ("lr", lr, 0), ("kl_coef", kl_coef, 0),
+            ("reference_every", reference_every, 0), ("solved_coef", solved_coef, 0),
         ):
             if x < least:
                 raise ValueError(f"learner.{name} is {x}; expected >= {least}")
@@ -94,7 +95,8 @@ class PolicyLearner:
         self._ranks, self._seed = ranks, seed
         self._lr, self._lr_final_frac, self._grad_norm = lr, lr_final_frac, grad_norm
         self._whole_starts = deal == "starts"
-        self._epochs, self._minibatches, self._micro_batch_rows = epochs, minibatches, micro_batch_rows
+        self._epochs, self._minibatches = epochs, minibatches
+        self._micro_batch_rows, self._micro_batch_tokens = micro_batch_rows, micro_batch_tokens
         self._kl_coef, self._kl, self._reference_every = kl_coef, ESTIMATORS[kl_estimator], reference_every
         self._solved_coef, self._importance_cap = solved_coef, importance_cap
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
@@ -190,10 +192,11 @@ class PolicyLearner:
     def _step(self, batch: _Batch, parts: list[Part], step: int) -> tuple[Seen, float]:
         """Backward, check, optimizer step. Returns what the forward showed and the gradient's norm."""
         self._optimizer.zero_grad(set_to_none=True)
-        size = self._micro_batch_rows or batch.sequences.num_rows
         total = 0.0
-        groups = torch.unique_consecutive(batch.sequences.start_index, return_counts=True)[1].tolist()
-        for first, last in cuts(groups, max(size, 1)):  # a start's rows together: what they share is read once
+        # A start's rows together: what they share is read once.
+        for first, last in cuts_of(
+            batch.sequences, most_rows=self._micro_batch_rows, most_tokens=self._micro_batch_tokens
+        ):
             whole = last - first == batch.sequences.num_rows
             piece = batch.sequences if whole else batch.sequences.rows(torch.arange(first, last))
             loss, _ = self._policy.loss(

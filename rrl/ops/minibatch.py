@@ -6,6 +6,7 @@ stream, and knows its counts over all ranks, so that losses are normalised by gl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from rrl.ranks import Ranks
+from rrl.types import Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,33 @@ def cuts(sizes: list[int], most: int) -> list[tuple[int, int]]:
             parts.append((first, first + most))
             first += most
     return [*parts, (first, last)] if last > first else parts
+
+
+def cuts_of(sequences: Sequences, *, most_rows: int, most_tokens: int) -> list[tuple[int, int]]:
+    """(first, last) rows of parts of at most so many rows and tokens, ended where starts do; 0 = no limit.
+
+    A start's context counts once in a part, its rows' actions and what they heard each on their own. A start that is
+    too much alone is cut; one row always fits. Contexts of 5 with rows of 2, 2 and 2, then 4, most_tokens 10: rows
+    0-2 (9 tokens), 2-3 (7), 3-4 (9).
+    """
+    rows_left, tokens_left = most_rows or sequences.num_rows, most_tokens or math.inf
+    heard = sequences.given_offsets[sequences.offsets]
+    own = (sequences.lengths + heard[1:] - heard[:-1]).tolist()
+    groups = torch.unique_consecutive(sequences.start_index, return_counts=True)
+    parts, first, used, end = [], 0, 0, 0
+    for start, size in zip(*(x.tolist() for x in groups), strict=True):
+        begin, end, context = end, end + size, len(sequences.starts[start].context)
+        together = end - first <= rows_left and used + context + sum(own[begin:end]) <= tokens_left
+        if begin > first and not together:
+            parts.append((first, begin))
+            first, used = begin, 0
+        for i in range(begin, end):
+            more = own[i] + (context if i == begin else 0)
+            if i > first and (i - first == rows_left or used + more > tokens_left):  # a start that is too much alone
+                parts.append((first, i))
+                first, used, more = i, 0, own[i] + context
+            used += more
+    return [*parts, (first, end)] if end else []
 
 
 def _part(chosen: np.ndarray, sizes: np.ndarray, first: int, num_mine: int) -> Part:

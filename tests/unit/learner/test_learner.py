@@ -22,7 +22,8 @@ from tests.unit.learner.tabular import (
 
 NUMBERS = {
     "lr": 1e-2, "lr_final_frac": 0.1, "betas": (0.9, 0.95), "eps": 1e-5, "epochs": 2, "minibatches": 2, "deal": "rows",
-    "micro_batch_rows": 0, "grad_norm": 1.0, "kl_coef": 0.0, "kl_estimator": "k2", "reference_every": 0,
+    "micro_batch_rows": 0, "micro_batch_tokens": 0,
+    "grad_norm": 1.0, "kl_coef": 0.0, "kl_estimator": "k2", "reference_every": 0,
     "solved_coef": 0.0, "importance_cap": 0.0,
 }
 ONCE = {"epochs": 1, "minibatches": 1, "grad_norm": math.inf}
@@ -127,13 +128,16 @@ def test_without_replay_the_numbers_are_exactly_those_of_plain_ppo():
     assert torch.equal(plain.logits, other.logits)
 
 
+@pytest.mark.parametrize(
+    "limit", [{"micro_batch_rows": 1}, {"micro_batch_tokens": 1}, {"micro_batch_tokens": 6}], ids=str
+)
 @pytest.mark.parametrize("with_kl", [0.0, 0.3])
-def test_one_by_eight_is_eight_by_one(with_kl):
+def test_one_by_eight_is_eight_by_one(with_kl, limit):
     whole, pieces = TabularPolicy(), TabularPolicy()
-    for policy, size in ((whole, 0), (pieces, 1)):
+    for policy, size in ((whole, {}), (pieces, limit)):
         terms = [(random_estimated(5, seed=1, policy=policy), 0.6), (random_estimated(3, 2, 2, policy), 0.4)]
         lesson = lesson_of([(Start(problem=problem()), (1, 2)), (Start(problem=problem("q")), (4,))], [0.1, 0.2, 0.3])
-        metrics = learner_of(policy, micro_batch_rows=size, kl_coef=with_kl).update(terms, lesson, progress())
+        metrics = learner_of(policy, kl_coef=with_kl, **size).update(terms, lesson, progress())
         assert ("learn/kl_loss" in metrics) == (with_kl > 0)
     torch.testing.assert_close(whole.logits, pieces.logits, rtol=0, atol=1e-12)
 
@@ -269,7 +273,8 @@ def test_the_order_of_rows_is_pure_in_seed_step_and_epoch():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("epochs", 0), ("minibatches", 0), ("micro_batch_rows", -1), ("grad_norm", 0.0), ("kl_coef", -0.1),
+        ("epochs", 0), ("minibatches", 0), ("micro_batch_rows", -1), ("micro_batch_tokens", -1),
+        ("grad_norm", 0.0), ("kl_coef", -0.1),
         ("betas", (0.9,)),
     ],
 )
