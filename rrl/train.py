@@ -93,8 +93,8 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
     finally:
         if main_rank:
             record.end(folder, {k: ended[k] for k in ("status", "value", "error", "traceback", "fingerprint")})
-    if ended["status"] == "interrupted":
-        raise SystemExit(130)
+    if ended["status"] == "interrupted" or (ended.get("stop_asked") and mode == RunMode.MULTIRUN):
+        raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
     if ended["status"] == "failed":
         if mode != RunMode.MULTIRUN:
             raise SystemExit(f"rrl-train: {ended['error']}")
@@ -128,7 +128,7 @@ def _fallback(error: Exception, folder: Path) -> str:
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
-    """Validate, build, train, evaluate and report. Returns the run's record, also in ``summary.json``."""
+    """Validate, build, train, evaluate and report. Returns what ``summary.json`` has, and whether a stop was asked for."""
     import torch
 
     from rrl import build as building
@@ -148,7 +148,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
         if ranks.is_main:
             OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
         try:
-            status, progress, final = _train(house, output_dir, cfg, checkpoint)
+            status, progress, final, asked = _train(house, output_dir, cfg, checkpoint)
         finally:
             house.tracker.close(status)
     finally:
@@ -162,11 +162,11 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     if ranks.is_main:
         (output_dir / "summary.json").write_text(json.dumps(summary, indent=2))
         finish_run(output_dir)
-    return summary
+    return summary | {"stop_asked": asked}
 
 
-def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics]:
-    """(status, where it ended, last evaluation)."""
+def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics, bool]:
+    """(status, where it ended, last evaluation, whether somebody asked to stop)."""
     from rrl import loop
     from rrl.saver import Saver, StopRequested, first_progress, restore
 
@@ -190,7 +190,7 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
             log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
-    return status, progress, final
+    return status, progress, final, saver.stop
 
 
 def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:

@@ -19,10 +19,12 @@ TYPED = "RRL_COMMAND"  # environment variable of a job: what was typed to start 
 
 
 class Job(NamedTuple):
-    """One job. cfg: what it runs, without Hydra's part; command: how, in a process of its own."""
+    """One job. label: its overrides that not all jobs have; cfg: what it runs, without Hydra's part; command: how, in a
+    process of its own."""
 
     number: int
     folder: Path
+    label: str
     overrides: tuple[str, ...]
     cfg: DictConfig
     command: tuple[str, ...]
@@ -44,7 +46,8 @@ def jobs_of(loader: ConfigLoader, config: DictConfig, overrides: Sequence[Sequen
             f"hydra/launcher starts jobs of rrl-train; this command's config is {config.hydra.job.config_name!r}; "
             "use hydra/launcher=basic"
         )
-    jobs = [_job(loader, config, list(given), first + place) for place, given in enumerate(overrides)]
+    common = set.intersection(*(set(given) for given in overrides)) if len(overrides) > 1 else set()
+    jobs = [_job(loader, config, list(given), first + place, common) for place, given in enumerate(overrides)]
     places: dict[Path, int] = {}
     for job in jobs:
         if (other := places.setdefault(job.folder, job.number)) != job.number:
@@ -66,7 +69,7 @@ def command(overrides: Sequence[str], folder: Path, number: int, hydra: Sequence
     return (sys.executable, "-m", "rrl.train", *hydra, *overrides, *own)
 
 
-def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number: int) -> Job:
+def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number: int, common: set[str]) -> Job:
     cfg = loader.load_sweep_config(config, overrides)
     with open_dict(cfg):
         cfg.hydra.job.id = cfg.hydra.job.num = number
@@ -79,4 +82,5 @@ def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number:
         *(f"--config-dir={s.path}" for s in config.hydra.runtime.config_sources if s.provider == "command-line"),
         *(o for o in config.hydra.overrides.hydra if not o.lstrip("+~").startswith(_OF_THE_PARENT)),
     ]
-    return Job(number, folder, tuple(overrides), plain, command(overrides, folder, number, hydra))
+    label = " ".join(o for o in overrides if o not in common)
+    return Job(number, folder, label, tuple(overrides), plain, command(overrides, folder, number, hydra))

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -27,7 +26,12 @@ from rrl.sweep.pool import LOG
 
 _STYLES = {"finished": "green", "skipped": "cyan", "failed": "bold red", "interrupted": "yellow", "elsewhere": "yellow"}
 _LAST_BYTES = 65536  # of metrics.jsonl that are read for its last line; a line has a few thousand
-_TRACEBACK = 8  # lines of a traceback that are shown; done.json has them all
+_TRACEBACK, _DOOR = 9, 2  # lines of a traceback that are shown, of a crash and of a refusal; done.json has them all
+
+
+def terminal() -> Console:
+    """The terminal; where there is none, lines of a width that a log file has."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 class Row(NamedTuple):
@@ -46,13 +50,15 @@ class View:
       num_jobs: in all.
       slots: jobs that run at a time.
       refresh_s: seconds between redraws; > 0.
+      console: where to.
     """
 
-    def __init__(self, *, title: str, num_jobs: int, slots: int, refresh_s: float) -> None:
+    def __init__(self, *, title: str, num_jobs: int, slots: int, refresh_s: float, console: Console) -> None:
         self._title, self._num_jobs, self._slots, self._refresh_s = title, num_jobs, slots, refresh_s
-        self._console = Console() if sys.stdout.isatty() else Console(width=160)
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._ended, self._drawn = 0, 0.0
+        self._errors: dict[str, str] = {}  # error -> the first job that had it
 
     def __enter__(self) -> View:
         self.say(f"{self._title}: {self._num_jobs} jobs, {self._slots} at a time")
@@ -78,22 +84,24 @@ class View:
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def failure(self, job: Job, error: str, traceback: str | None) -> None:
-        """A job crashed: its error, the end of its traceback, where to read more."""
+        """A job crashed: its error, the end of its traceback, where to read more; an error seen before costs a line."""
+        if error in self._errors:
+            self.event(job, "failed", f"as {self._errors[error]}: {error}")
+            return
+        self._errors[error] = job.folder.name
         self._ended += 1
-        lines = (traceback or "").rstrip().splitlines()[-_TRACEBACK:]
-        body = [f"[bold]{escape(error)}[/]"]
-        if lines and lines[-1].strip() not in (error, f"ValueError: {error}"):
-            body += ["", *(f"[dim]{escape(line)}[/]" for line in lines)]
-        elif len(lines) > 1:
-            body += ["", *(f"[dim]{escape(line)}[/]" for line in lines[:-1])]
-        body += ["", f"record {escape(str(job.folder / 'done.json'))}", f"log    {escape(str(job.folder / LOG))}"]
-        title = f"[{self._ended}/{self._num_jobs}] job {job.number} failed: {escape(' '.join(job.overrides))}"
-        self._console.print(Panel("\n".join(body), title=escape(title), title_align="left", border_style="red"))
+        body = [Text(error, style="bold")]
+        body += [Text(line, style="dim") for line in end_of(traceback or "", error)]
+        body += [Text(f"record {job.folder / 'done.json'}"), Text(f"log    {job.folder / LOG}")]
+        title = Text(f"[{self._ended}/{self._num_jobs}] {job.folder.name} failed: {job.label}")
+        self._console.print(Panel(Group(*body), title=title, title_align="left", border_style="red"))
 
     def close(self, counts: Mapping[str, int], waiting: int) -> None:
-        """The last line: how many jobs ended how."""
+        """The last line: how many jobs ended how; with jobs that did not, what to do."""
         states = {**counts, "not started": waiting}
         self.say(f"{self._title}: " + ", ".join(f"{n} {state}" for state, n in states.items() if n))
+        if waiting or counts.get("interrupted"):
+            self.say("the same command goes on where this stopped")
 
     def show(self, counts: Mapping[str, int], running: Sequence[Row], waiting: int, seconds: Sequence[float]) -> None:
         """Redraw, where it is time. seconds: what the jobs that this sweep has run took."""
@@ -113,6 +121,16 @@ class View:
             table.add_row(f"  #{row.job.number}", row.job.folder.name, row.place, percent, clock(row.seconds))
         bar = ProgressBar(total=self._num_jobs, completed=done, width=60)
         self._live.update(Group(line, bar, table), refresh=True)
+
+
+def end_of(traceback: str, error: str) -> list[str]:
+    """Its last frames, from the beginning of one on, without the error itself; of a refusal just the place."""
+    lines = [line for line in traceback.rstrip().splitlines() if not set(line) <= {" ", "^", "~"}]
+    said = bool(lines) and lines[-1].endswith(error)
+    door = said and lines[-1] != error  # "ValueError: run.x is 0; ..." where the error is what stands behind the colon
+    lines = lines[:-1][-(_DOOR if door else _TRACEBACK) :] if said else lines[-_TRACEBACK:]
+    first = next((n for n, line in enumerate(lines) if line.lstrip().startswith("File ")), 0)
+    return lines[first:]
 
 
 def share_done(job: Job) -> float | None:

@@ -31,13 +31,15 @@ class _Launcher(Launcher):
         """Run the jobs. A failed one's value is nan: sweepers go on, the command's exit code tells."""
         from rrl.sweep.jobs import jobs_of
         from rrl.sweep.run import run_jobs
-        from rrl.sweep.view import View
+        from rrl.sweep.view import View, terminal
 
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         jobs = jobs_of(self._loader, self._config, job_overrides, initial_job_idx)
         pool = self._make_pool()
-        title = str(self._config.hydra.sweep.dir)
-        view = View(title=title, num_jobs=len(jobs), slots=pool.size, refresh_s=self._refresh_s)
+        view = View(
+            title=str(self._config.hydra.sweep.dir), num_jobs=len(jobs), slots=pool.size, refresh_s=self._refresh_s,
+            console=terminal(),
+        )  # fmt: skip
         ended = run_jobs(jobs, pool, view)
         returns = []
         for job in jobs:
