@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
+
 
 def main() -> None:
     """The command. Exit code 1 where the command line is wrong or a run failed, 130 after Ctrl-C."""
@@ -211,7 +213,7 @@ class _StopCleanly:
     """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
 
     def __init__(self, saver: Saver) -> None:
-        self._saver = saver
+        self._saver, self._first = saver, 0.0
 
     def __enter__(self) -> None:
         self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -220,10 +222,14 @@ class _StopCleanly:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def _ask(self, *_: object) -> None:
-        if self._saver.stop:
+    def _ask(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        again = number == signal.SIGTERM and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
+        if self._saver.stop and not again:                                         # and launchers pass theirs on, too
             raise KeyboardInterrupt
-        self._saver.stop = True
+        if self._saver.stop:
+            return
+        self._saver.stop, self._first = True, now
         log.warning("stopping after this step (once more to stop at once)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ class Ray:
         if not ray.is_initialized():
             ray.init(**{"include_dashboard": False, "log_to_driver": False, "configure_logging": False, **init})
         self._ray, self._num_cpus, self._num_gpus, self._running = ray, num_cpus, num_gpus, 0
-        # A worker that is told to die kills no more than itself: max_retries would run a job behind our back.
+        # No retries: Ray would run a job behind our back, when its record says that it was killed.
         self._work = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)(work)
 
     @property
@@ -69,5 +70,5 @@ class _Task:
         except self._ray.exceptions.RayError:  # the worker died or was cancelled: the job's record says how far it came
             return 1
 
-    def stop(self) -> None:
-        self._ray.cancel(self._task, force=False)
+    def stop(self, number: signal.Signals) -> None:
+        self._ray.cancel(self._task, force=number == signal.SIGKILL)

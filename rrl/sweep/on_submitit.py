@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,5 +62,5 @@ class _Submitted:
         error = self._job.exception()
         return int(self._job.result()) if error is None else 1
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals) -> None:  # noqa: ARG002  (Slurm kills what does not end by itself)
         self._job.cancel(check=False)

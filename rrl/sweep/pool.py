@@ -26,8 +26,8 @@ class Handle(Protocol):
         """The exit code of the job's process, minus the number of the signal that killed it; None while it runs."""
         ...
 
-    def stop(self) -> None:
-        """Ask it to save and stop; twice: to stop at once."""
+    def stop(self, number: signal.Signals) -> None:
+        """SIGTERM: save and stop. SIGINT behind it: stop at once. SIGKILL: be gone."""
         ...
 
 
@@ -92,8 +92,8 @@ class _Process:
             self._free.append(self._gpu)
         return code
 
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
 
 def popen(command: Sequence[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:

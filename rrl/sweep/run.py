@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rrl.sweep import record
 from rrl.sweep.jobs import Job
@@ -18,6 +18,12 @@ from rrl.sweep.view import Row, View
 
 _POLL_S = 0.1  # between looks at the processes; short beside any job
 _TAIL = 12  # lines of a log that are quoted where a process died without a word
+_STOPS = (
+    (signal.SIGTERM, "stopping after this step; once more to stop at once"),
+    (signal.SIGINT, "stopping at once; once more to kill"),
+    (signal.SIGKILL, "killing"),
+)
+"""What the first, second and third Ctrl-C or SIGTERM mean for the jobs."""
 _DIED = {signal.SIGKILL: " (out of memory?)"}  # what a signal that nobody sent on purpose may mean
 
 
@@ -34,41 +40,88 @@ class _Running(NamedTuple):
     since: float
 
 
+class Feed(Protocol):
+    """What is to be run, one job after the other; a search decides late which."""
+
+    def num_left(self) -> int:
+        """Jobs that are still to be handed out."""
+        ...
+
+    def next(self) -> Job:
+        """The next job; there is one left."""
+        ...
+
+    def tell(self, job: Job, ended: Ended) -> None:
+        """What became of it."""
+        ...
+
+
+class Queue:
+    """Jobs that are all known."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = deque(jobs)
+        self.ended: dict[int, Ended] = {}
+
+    def num_left(self) -> int:
+        return len(self._jobs)
+
+    def next(self) -> Job:
+        return self._jobs.popleft()
+
+    def tell(self, job: Job, ended: Ended) -> None:
+        self.ended[job.number] = ended
+
+
 def run_jobs(jobs: Sequence[Job], pool: Pool, view: View) -> dict[int, Ended]:
-    """Run them all; what became of each, by number.
+    """Run the jobs of a sweep; what became of each, by number.
 
     Raises:
       ValueError: a job's folder holds another one's result; nothing has been started then.
       SystemExit: 130 after Ctrl-C or SIGTERM, when the jobs that ran have saved and stopped.
     """
     plans = planned(jobs)
-    waiting, running, seconds = deque(job for job in jobs if plans[job.number].verb != "skip"), list[_Running](), list[float]()
-    with _asked_to_stop() as asked, view:
-        ended = {job.number: _skip(job, plans[job.number], view) for job in jobs if plans[job.number].verb == "skip"}
-        told = 0
-        while waiting or running:
-            while waiting and not asked and pool.has_room():
-                _start(waiting.popleft(), pool, view, running, ended)
+    done_first = sorted(jobs, key=lambda job: plans[job.number].verb != "skip")
+    queue = Queue(done_first)
+    drive(queue, pool, view)
+    return queue.ended
+
+
+def drive(feed: Feed, pool: Pool, view: View) -> None:
+    """Keep the pool full until the feed is empty. Raises SystemExit(130) as run_jobs does."""
+    running, seconds, counts, told = list[_Running](), list[float](), Counter[str](), 0
+    with asked_to_stop() as asked, view:
+        while running or feed.num_left():
+            while feed.num_left() and not asked and pool.has_room():
+                job = feed.next()
+                one = _start(job, pool, view)
+                if isinstance(one, Ended):
+                    counts[one.state] += 1
+                    feed.tell(job, one)
+                else:
+                    running.append(one)
             if told < len(asked):
                 told = len(asked)
-                view.say(f"stopping {len(running)} running jobs; they save first" if told == 1 else "stopping at once")
+                number, words = _STOPS[min(told, len(_STOPS)) - 1]
+                view.say(f"{words} ({len(running)} running jobs)")
                 for one in running:
-                    one.handle.stop()
+                    one.handle.stop(number)
             for one in list(running):
                 code = one.handle.poll()
                 if code is not None:
                     running.remove(one)
-                    ended[one.job.number] = _finish(one, code, bool(asked), view)
+                    ended = _finish(one, code, bool(asked), view)
+                    counts[ended.state] += 1
                     seconds.append(time.monotonic() - one.since)
+                    feed.tell(one.job, ended)
             if asked and not running:
                 break
-            view.show(Counter(e.state for e in ended.values()), _rows(running), len(waiting), seconds)
+            view.show(counts, _rows(running), feed.num_left(), seconds)
             time.sleep(_POLL_S)
-        view.show(Counter(e.state for e in ended.values()), [], len(waiting), seconds)
-        view.close(Counter(e.state for e in ended.values()), len(waiting))
+        view.show(counts, [], feed.num_left(), seconds)
+        view.close(counts, feed.num_left())
     if asked:
         raise SystemExit(130)
-    return ended
 
 
 def planned(jobs: Sequence[Job]) -> dict[int, record.Plan]:
@@ -85,24 +138,18 @@ def planned(jobs: Sequence[Job]) -> dict[int, record.Plan]:
     return plans
 
 
-def _skip(job: Job, plan: record.Plan, view: View) -> Ended:
-    view.event(job, "skipped", plan.why)
-    return Ended("skipped", math.nan if plan.value is None else plan.value)
-
-
-def _start(job: Job, pool: Pool, view: View, running: list[_Running], ended: dict[int, Ended]) -> None:
-    """Start it, unless another terminal runs it or has finished it meanwhile."""
+def _start(job: Job, pool: Pool, view: View) -> _Running | Ended:
+    """Start it, unless it is finished or another terminal runs it."""
     if record.is_taken(job.folder):
         view.event(job, "elsewhere", "another process runs it")
-        ended[job.number] = Ended("elsewhere", math.nan)
-        return
-    plan = record.plan(job.folder, job.cfg)
+        return Ended("elsewhere", math.nan)
+    plan = record.plan(job.folder, job.cfg)  # now: another terminal may have finished it meanwhile
     if plan.verb == "skip":
-        ended[job.number] = _skip(job, plan, view)
-        return
+        view.event(job, "skipped", plan.why + _value(plan.value))
+        return Ended("skipped", math.nan if plan.value is None else plan.value)
     handle = pool.start(job)
-    running.append(_Running(job, handle, time.monotonic()))
     view.event(job, "started", ", ".join(filter(None, (plan.verb, plan.why, handle.place))))
+    return _Running(job, handle, time.monotonic())
 
 
 def _finish(one: _Running, code: int, asked: bool, view: View) -> Ended:
@@ -123,8 +170,12 @@ def _finish(one: _Running, code: int, asked: bool, view: View) -> Ended:
     if done["status"] == "failed":
         view.failure(job, done["error"], done["traceback"])
     else:
-        view.event(job, done["status"], f"{time.monotonic() - one.since:.0f} s")
+        view.event(job, done["status"], f"{time.monotonic() - one.since:.0f} s" + _value(done["value"]))
     return Ended(done["status"], math.nan if done["value"] is None else done["value"])
+
+
+def _value(value: float | None) -> str:
+    return "" if value is None else f", hard success {value:.3f}"
 
 
 def _cause(code: int) -> str:
@@ -145,7 +196,7 @@ def _rows(running: Sequence[_Running]) -> list[Row]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop() -> Iterator[list[int]]:
     """A list that every Ctrl-C and SIGTERM adds itself to."""
     asked: list[int] = []
     old = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
