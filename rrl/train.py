@@ -66,7 +66,7 @@ def _job(cfg: DictConfig) -> float | None:
         return _left(context.mode, str(refusal), code=1)
 
 
-def _left(mode: RunMode, why: str, code: int) -> float:
+def _left(mode: RunMode | None, why: str, code: int) -> float:
     """A job that is not run: in a sweep of one process the next one follows."""
     if mode != RunMode.MULTIRUN:
         sys.stderr.write(f"rrl-train: {why}\n")
@@ -83,7 +83,8 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
         cfg, folder, checkpoint = _resumed(cfg, folder, overrides, saved)
         ended["fingerprint"] = record.fingerprint(cfg)
         if main_rank:
-            record.begin(folder, ended["fingerprint"], int(checkpoint.name.removeprefix("step_")) if checkpoint else None)
+            step = int(checkpoint.name.removeprefix("step_")) if checkpoint else None
+            record.begin(folder, ended["fingerprint"], step)
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
@@ -130,7 +131,7 @@ def _fallback(error: Exception, folder: Path) -> str:
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
-    """Validate, build, train, evaluate and report. Returns what ``summary.json`` has, and whether a stop was asked for."""
+    """Validate, build, train, evaluate and report. Returns summary.json's content, and whether a stop was asked for."""
     import torch
 
     from rrl import build as building
@@ -167,7 +168,9 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     return summary | {"stop_asked": asked}
 
 
-def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics, bool]:
+def _train(
+    house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None
+) -> tuple[str, Progress, Metrics, bool]:
     """(status, where it ended, last evaluation, whether somebody asked to stop)."""
     from rrl import loop
     from rrl.saver import Saver, StopRequested, first_progress, restore

@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def wandb_text(space: Space) -> str:
     """The W&B file of a search, as ``rrl-search <name> --wandb`` prints it."""
-    head = f"# Made by: rrl-search {space.name} --wandb. Use: wandb sweep <this file>, then the agent command that it prints.\n"
-    return head + yaml.safe_dump(wandb_sweep(space), sort_keys=False, width=120)
+    head = f"# Made by: rrl-search {space.name} --wandb. Then: wandb sweep <this file>, and what it prints.\n"
+    return head + str(yaml.safe_dump(wandb_sweep(space), sort_keys=False, width=120))
 
 
 def _search(space: Space, folder: Path, extra: Sequence[str], num_trials: int, pool: Processes) -> None:

@@ -1,10 +1,10 @@
-"""A search as a YAML: what is varied and how far, what is measured; its trials' overrides, and the same as a W&B sweep."""
+"""A search as a YAML: what is varied and measured; the overrides of its trials, and the same search as a W&B sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 _KEYS = ("metric", "goal", "num_trials", "seed", "folder", "overrides", "space")
-_WANDB = {"uniform": "uniform", "log_uniform": "log_uniform_values", "int": "int_uniform", "log_int": "q_log_uniform_values"}
+_WANDB = {
+    "uniform": "uniform", "log_uniform": "log_uniform_values", "int": "int_uniform", "log_int": "q_log_uniform_values",
+}  # fmt: skip
 
 
 class Axis(NamedTuple):
@@ -33,7 +35,7 @@ class Space(NamedTuple):
 
     name: str
     metric: str
-    goal: str
+    goal: Literal["maximize", "minimize"]
     num_trials: int
     seed: int
     folder: str

@@ -36,19 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, overrides = parser.parse_known_args(argv)
     there = sweeps_in(arguments.sweeps)
     if not there:
-        sys.stderr.write(f"rrl-sweep: no sweeps in {arguments.sweeps}/; run it where that folder is, or name it: --sweeps\n")
-        return 1
+        return _refuse(f"no sweeps in {arguments.sweeps}/; run it where that folder is, or name it with --sweeps")
     if arguments.name is None:
         Console().print(listing(there))
         return 0
     if arguments.name not in (names := [sweep.name for sweep in there]):
-        sys.stderr.write(f"rrl-sweep: no sweep {arguments.name!r} in {arguments.sweeps}/; expected one of: {', '.join(names)}\n")
-        return 1
+        return _refuse(f"no sweep {arguments.name!r} in {arguments.sweeps}/; expected one of: {', '.join(names)}")
     try:
         command = command_of(arguments.sweeps, arguments.name, arguments.jobs, overrides)
     except ValueError as error:
-        sys.stderr.write(f"rrl-sweep: {error}\n")
-        return 1
+        return _refuse(str(error))
     sys.stderr.write(" ".join(command) + "\n")
     sys.argv = command
     from rrl.train import main as train
@@ -64,11 +61,16 @@ def command_of(sweeps: Path, name: str, num_jobs: int | None, overrides: Sequenc
       ValueError: the folder is not named sweeps, which is the group's name.
     """
     if sweeps.resolve().name != "sweeps":
-        raise ValueError(f"--sweeps is {str(sweeps)!r}; expected a folder named sweeps, since +sweeps=<name> asks for it")
+        raise ValueError(f"--sweeps is {str(sweeps)!r}; expected a folder named sweeps: +sweeps=<name> asks for it")
     launcher = [] if any(o.startswith("hydra/launcher=") for o in overrides) else ["hydra/launcher=proc"]
     jobs = [] if num_jobs is None else [f"hydra.launcher.n_jobs={num_jobs}"]
     above = os.path.relpath(sweeps.resolve().parent)
     return ["rrl-train", f"--config-dir={above}", f"+sweeps={name}", *launcher, *jobs, *overrides]
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"rrl-sweep: {why}\n")
+    return 1
 
 
 def listing(sweeps: Sequence[Sweep]) -> Table:

@@ -80,7 +80,7 @@ def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number:
     Singleton.set_state(kept)
     hydra = [
         *(f"--config-dir={s.path}" for s in config.hydra.runtime.config_sources if s.provider == "command-line"),
-        *(o for o in config.hydra.overrides.hydra if not o.lstrip("+~").startswith(_OF_THE_PARENT)),
+        *(o for o in map(str, config.hydra.overrides.hydra) if not o.lstrip("+~").startswith(_OF_THE_PARENT)),
     ]
     label = " ".join(o for o in overrides if o not in common)
     return Job(number, folder, label, tuple(overrides), plain, command(overrides, folder, number, hydra))

@@ -30,7 +30,8 @@ class Ray:
             raise ValueError(f"hydra/launcher=ray needs ray ({error}); pip install 'rrl[cluster]'") from error
         if not ray.is_initialized():
             ray.init(**{"include_dashboard": False, "log_to_driver": False, "configure_logging": False, **init})
-        self._ray, self._num_cpus, self._num_gpus, self._running = ray, num_cpus, num_gpus, 0
+        self._ray: Any = ray
+        self._num_cpus, self._num_gpus, self._running = num_cpus, num_gpus, 0
         # No retries: Ray would run a job behind our back, when its record says that it was killed.
         self._work = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)(work)
 

@@ -26,7 +26,8 @@ class Outcome(Callback):
         now = {job: event for job, event in last.items() if event.get("time", 0.0) >= self._began}
         bad = {job: event for job, event in now.items() if event["event"] in ("failed", "refused")}
         if bad:
-            kinds = " and ".join(f"{n} of the jobs {kind}" for kind, n in Counter(e["event"] for e in bad.values()).items())
+            counts = Counter(event["event"] for event in bad.values())
+            kinds = " and ".join(f"{n} of the jobs {kind}" for kind, n in counts.items())
             first = next(iter(bad.values()))["error"]
             raise SystemExit(
                 f"rrl-train: {kinds}: {', '.join(map(str, bad))}; see done.json there. The first said: {first}\n"

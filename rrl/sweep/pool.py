@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -63,7 +64,7 @@ class Processes:
             raise ValueError(f"hydra.launcher.n_jobs is {n_jobs}; expected >= 1")
         if len(set(gpus)) != len(gpus):
             raise ValueError(f"hydra.launcher.gpus is {list(gpus)}; expected each device once")
-        self._free: list[str | None] = [*gpus][::-1] if gpus else [None] * n_jobs
+        self._free: list[str | None] = list(reversed(gpus)) if gpus else [None] * n_jobs
         self._size = len(self._free)
 
     @property
@@ -78,7 +79,7 @@ class Processes:
 
 
 class _Process:
-    """One process, in a session of its own: Ctrl-C in a terminal reaches the launcher alone, which passes it on once."""
+    """One process, in a session of its own: Ctrl-C in a terminal reaches the launcher alone, which passes it on."""
 
     def __init__(self, job: Job, gpu: str | None, free: list[str | None]) -> None:
         self.place = "" if gpu is None else f"GPU {gpu}"
@@ -113,10 +114,8 @@ def work(command: Sequence[str], folder: str, typed: str, cwd: str) -> int:
     def pass_on(*_: object) -> None:
         process.send_signal(signal.SIGTERM)
 
-    try:
+    with suppress(ValueError):  # not the main thread: the cluster's own ways remain
         signal.signal(signal.SIGTERM, pass_on)
-    except ValueError:  # not the main thread: the cluster's own ways remain
-        pass
     while True:
         try:
             return process.wait()

@@ -63,13 +63,13 @@ def plan(folder: Path, cfg: DictConfig) -> Plan:
     if _fingerprint_of(folder) != fingerprint(cfg):
         if status == "finished" or (saved and status != "failed"):
             raise ValueError(
-                f"{folder} holds a job ({status}) with another config{_difference(folder, cfg)}; expected the same one; "
-                "give hydra.sweep.dir=<a new folder>, or delete the old one"
+                f"{folder} holds a job ({status}) with another config{_difference(folder, cfg)}; expected the same "
+                "one; give hydra.sweep.dir=<a new folder>, or delete the old one"
             )
         return Plan("start", f"{status} under another config", None)
     if status == "finished":
         return Plan("skip", "finished before", done.get("value"))
-    return Plan("resume", f"{status}, has a checkpoint", None) if saved else Plan("start", f"{status}, no checkpoint", None)
+    return Plan("resume" if saved else "start", f"{status}, {'has a' if saved else 'no'} checkpoint", None)
 
 
 def status_of(folder: Path) -> str:
@@ -131,7 +131,12 @@ def clear(folder: Path) -> None:
 
 
 def begin(folder: Path, mark: str, from_step: int | None) -> None:
-    """Note that an attempt of the config with fingerprint ``mark`` starts, at the checkpoint of ``from_step`` (None = from the beginning)."""
+    """Note that an attempt starts.
+
+    Args:
+      mark: fingerprint of its config.
+      from_step: of the checkpoint it goes on from; None = from the beginning.
+    """
     (folder / "done.json").unlink(missing_ok=True)
     where = {"pid": os.getpid(), "host": socket.gethostname(), "from_step": from_step}
     append(folder, "started", fingerprint=mark, **where)

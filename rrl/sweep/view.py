@@ -80,7 +80,8 @@ class View:
             return  # the table shows it
         self._ended += state != "started"
         style = _STYLES.get(state, "")
-        line = Text.assemble(f"[{self._ended}/{self._num_jobs}] ", (f"{state:<11}", style), f" {job.folder.name} ({why})")
+        count = f"[{self._ended}/{self._num_jobs}] "
+        line = Text.assemble(count, (f"{state:<11}", style), f" {job.folder.name} ({why})")
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def failure(self, job: Job, error: str, traceback: str | None) -> None:

@@ -6,6 +6,7 @@ Hydra imports this file whenever any of its programs starts, so nothing heavy is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
@@ -55,16 +56,18 @@ class ProcLauncher(_Launcher):
     def __init__(self, *, n_jobs: int, gpus: Sequence[Any], refresh_s: float) -> None:
         from rrl.sweep.pool import Processes
 
-        super().__init__(lambda: Processes(n_jobs=n_jobs, gpus=[str(device) for device in gpus]), refresh_s)
+        super().__init__(partial(Processes, n_jobs=n_jobs, gpus=[str(device) for device in gpus]), refresh_s)
 
 
 class SlurmLauncher(_Launcher):
     """hydra/launcher=slurm: jobs of a Slurm cluster through submitit; cluster=local tries it on this machine."""
 
-    def __init__(self, *, cluster: str, max_jobs: int, folder: str, parameters: Mapping[str, Any], refresh_s: float) -> None:
+    def __init__(
+        self, *, cluster: str, max_jobs: int, folder: str, parameters: Mapping[str, Any], refresh_s: float
+    ) -> None:
         from rrl.sweep.on_submitit import Submitit
 
-        make = lambda: Submitit(cluster=cluster, max_jobs=max_jobs, folder=folder, parameters=_plain(parameters))  # noqa: E731
+        make = partial(Submitit, cluster=cluster, max_jobs=max_jobs, folder=folder, parameters=_plain(parameters))
         super().__init__(make, refresh_s)
 
 
@@ -74,7 +77,7 @@ class RayLauncher(_Launcher):
     def __init__(self, *, init: Mapping[str, Any], num_cpus: float, num_gpus: float, refresh_s: float) -> None:
         from rrl.sweep.on_ray import Ray
 
-        super().__init__(lambda: Ray(init=_plain(init), num_cpus=num_cpus, num_gpus=num_gpus), refresh_s)
+        super().__init__(partial(Ray, init=_plain(init), num_cpus=num_cpus, num_gpus=num_gpus), refresh_s)
 
 
 def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
