@@ -101,7 +101,7 @@ def _wandb_axis(axis: Axis) -> dict[str, Any]:
     )
 
 
-def _axis(path: Path, key: str, node: Mapping[str, Any]) -> Axis:
+def _axis(path: Path, key: str, node: Any) -> Axis:
     if not isinstance(node, Mapping) or len(node) != 1 or next(iter(node)) not in KINDS:
         raise ValueError(f"{path}: space.{key} is {node}; expected one of {', '.join(KINDS)} with its values")
     ((kind, values),) = node.items()
