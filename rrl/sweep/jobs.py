@@ -78,7 +78,7 @@ def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number:
     folder = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
     plain: Any = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
     Singleton.set_state(kept)
-    typed_there: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)  # ${...} is the job's to fill
+    typed_there: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)  # not the job's ${...}
     hydra = [
         *(f"--config-dir={s.path}" for s in config.hydra.runtime.config_sources if s.provider == "command-line"),
         *(o for o in map(str, typed_there) if not o.lstrip("+~").startswith(_OF_THE_PARENT)),

@@ -29,8 +29,7 @@ NOT_OPTIONS = {"experiment", "setting", "model", "run", "hydra", "report"}
 OPTIONS = sorted(p for p in CONF.glob("*/**/*.yaml") if p.relative_to(CONF).parts[0] not in NOT_OPTIONS)
 OPTIONS += sorted((CONF / "hydra" / "launcher").glob("*.yaml"))   # our own launchers
 DOCUMENTED_ROOMS = {"replay", "value", "objective", "task"}
-DOCUMENTED = [p for p in OPTIONS if p.relative_to(CONF).parts[0] in OPTIONS += sorted((CONF / "hydra" / "launcher").glob("*.yaml"))   # our own launchers
-DOCUMENTED_ROOMS and p.stem != "default"]
+DOCUMENTED = [p for p in OPTIONS if p.relative_to(CONF).parts[0] in DOCUMENTED_ROOMS and p.stem != "default"]
 
 
 def name_of(path: Path) -> str:

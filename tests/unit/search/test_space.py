@@ -58,7 +58,8 @@ def test_each_kind_of_axis_has_its_wandb_distribution() -> None:
 
 
 def test_a_trials_overrides_are_what_the_sampler_says_with_four_digits() -> None:
-    axes = (Axis("lr", "log_uniform", (1e-4, 1.0)), Axis("n", "int", (1, 9)), Axis("replay/selection", "choice", ("gap", "plr")))
+    axes = (Axis("lr", "log_uniform", (1e-4, 1.0)), Axis("n", "int", (1, 9)),
+            Axis("replay/selection", "choice", ("gap", "plr")))  # fmt: skip
     trial = FixedTrial({"lr": 0.00123456, "n": 3, "replay/selection": "plr"})
     assert suggest(trial, axes) == ["lr=0.001235", "n=3", "replay/selection=plr"]
     assert first_point(axes) == ["lr=0.0001", "n=1", "replay/selection=gap"]

@@ -32,7 +32,8 @@ def test_jobs_are_the_product_of_the_axes(params: dict[str, object], jobs: int) 
 def test_every_sweep_asks_a_question_and_has_a_row_with_its_jobs_in_the_readme(name: str) -> None:
     sweep = SWEEPS[name]
     assert len(sweep.question) > 20 and sweep.folder == f"outputs/sweeps/{name}"
-    (row,) = [line for line in (ROOT / "sweeps" / "README.md").read_text().splitlines() if line.startswith(f"| `{name}`")]
+    lines = (ROOT / "sweeps" / "README.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| `{name}`")]
     assert row.split("|")[4].strip() == str(sweep.num_jobs)
 
 
@@ -46,7 +47,9 @@ def test_a_comment_that_counts_jobs_counts_right_and_says_how_long_they_take(nam
     assert int(said) == SWEEPS[name].num_jobs and re.search(r"about \d+ CPU minutes", text)
 
 
-@pytest.mark.parametrize("words", [["--config-dir={}"], ["--config-dir", "{}"], ["-cd", "{}", "seed=1"], ["-m", "-cd={}"]])
+@pytest.mark.parametrize("words", [
+    ["--config-dir={}"], ["--config-dir", "{}"], ["-cd", "{}", "seed=1"], ["-m", "-cd={}"],
+])  # fmt: skip
 def test_a_folder_of_sweeps_is_refused_as_a_folder_of_options(words: list[str]) -> None:
     given = str(ROOT / "sweeps")
     with pytest.raises(SystemExit, match=r"none would run; run a sweep as: rrl-train --config-dir=\. \+sweeps=<name>"):
@@ -70,7 +73,9 @@ def test_rrl_sweep_is_short_for_rrl_train_and_lets_the_user_choose(monkeypatch: 
     assert command_of(sweeps, "menu", None, ["hydra/launcher=slurm"])[3:] == ["hydra/launcher=slurm"]
 
 
-def test_rrl_sweep_lists_and_names_the_choices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rrl_sweep_lists_and_names_the_choices(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     assert main([]) == 0
     listed = capsys.readouterr().out

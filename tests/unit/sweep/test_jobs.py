@@ -17,7 +17,8 @@ OF_THE_PARENT = ["hydra/launcher=proc", "hydra.launcher.n_jobs=2", "hydra.sweep.
 def jobs(subdir: str, *given: list[str], name: str = "train") -> list[Job]:
     quoted = [o.replace("it's here", "'it\\'s here'") for o in OF_THE_PARENT]
     with initialize_config_module("rrl.conf", version_base="1.3"):
-        config = compose(name, [*quoted, f"hydra.sweep.subdir={subdir}", "hydra.verbose=true"], return_hydra_config=True)
+        given_to_all = [*quoted, f"hydra.sweep.subdir={subdir}", "hydra.verbose=true"]
+        config = compose(name, given_to_all, return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()
         config.hydra.job.config_name = name
         return jobs_of(loader, config, given, 3)
@@ -28,7 +29,8 @@ def test_a_job_has_its_config_its_folder_and_a_command_that_makes_both_again() -
                          ["seed=0", "replay.schedule.rho=0.2"], ["seed=0", "replay.schedule.rho=0.3"])
     assert (first.number, second.number) == (3, 4)
     assert first.folder == Path("it's here/r0.2_s0_3") and second.folder == Path("it's here/r0.3_s0_4")
-    assert first.label == "replay.schedule.rho=0.2" and first.cfg.replay.schedule.rho == 0.2 and "hydra" not in first.cfg
+    assert first.label == "replay.schedule.rho=0.2" and first.cfg.replay.schedule.rho == 0.2
+    assert "hydra" not in first.cfg
     assert first.command == (
         sys.executable, "-m", "rrl.train", "hydra.verbose=true", "seed=0", "replay.schedule.rho=0.2",
         "hydra.run.dir='it\\'s here/r0.2_s0_3'", "hydra.mode=RUN", "hydra.job.num=3", "hydra.job.id=3",

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: how many at a time, where, what a crash costs, what a rerun repeats, how one stops."""
+"""Jobs in processes of their own: how many at a time, where, what a crash costs, what a rerun repeats, how it stops."""
 
 from __future__ import annotations
 
