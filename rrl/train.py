@@ -83,7 +83,7 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
         cfg, folder, checkpoint = _resumed(cfg, folder, overrides, saved)
         ended["fingerprint"] = record.fingerprint(cfg)
         if main_rank:
-            step = int(checkpoint.name.removeprefix("step_")) if checkpoint else None
+            step = json.loads((checkpoint / "meta.json").read_text())["step"] if checkpoint else None
             record.begin(folder, ended["fingerprint"], step)
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from typing import Protocol
 from rrl.sweep.jobs import TYPED, Job, typed
 
 LOG = "stdout.log"  # in the job's folder: what its process printed
+_LOOK_S = 0.5  # Ray's cancelling sets a flag that only running Python sees: no wait may be endless
 
 
 class Handle(Protocol):
@@ -118,6 +119,8 @@ def work(command: Sequence[str], folder: str, typed: str, cwd: str) -> int:
         signal.signal(signal.SIGTERM, pass_on)
     while True:
         try:
-            return process.wait()
+            return process.wait(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            continue
         except KeyboardInterrupt:
             pass_on()
