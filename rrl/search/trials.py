@@ -34,9 +34,12 @@ def open_study(space: Space, folder: Path, extra: Sequence[str]) -> Study:
     """The study in ``folder``, made where there is none.
 
     Raises:
-      ValueError: it is one of another search.
+      ValueError: it is one of another search, or Optuna is not installed.
     """
-    import optuna
+    try:
+        import optuna
+    except ImportError as error:
+        raise ValueError(f"rrl-search needs optuna ({error}); pip install 'rrl[search]'") from error
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def _job(loader: ConfigLoader, config: DictConfig, overrides: list[str], number:
     kept = Singleton.get_state()
     HydraConfig.instance().set_config(cfg)  # what ${hydra:...} reads
     folder = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
-    plain: Any = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    plain: Any = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     Singleton.set_state(kept)
     typed_there: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)  # not the job's ${...}
     hydra = [

@@ -112,7 +112,8 @@ def drive(feed: Feed, pool: Pool, view: View) -> None:
                     running.remove(one)
                     ended = _finish(one, code, bool(asked), view)
                     counts[ended.state] += 1
-                    seconds.append(time.monotonic() - one.since)
+                    if ended.state == "finished":  # a crash says nothing about how long jobs take
+                        seconds.append(time.monotonic() - one.since)
                     feed.tell(one.job, ended)
             if asked and not running:
                 break

@@ -149,7 +149,7 @@ def seconds_left(
     Example: 4 waiting, one half-done, 10 s a job, 1 slot -> 45 s.
     """
     whole = list(seconds) or [s / share for s, share in zip(spent, shares, strict=True) if share and share > 0.05]
-    if not whole or not slots:
+    if not whole or not (waiting or shares):
         return None
     each = sum(whole) / len(whole)
     work = (waiting + sum(1.0 - (share or 0.0) for share in shares)) * each

@@ -27,6 +27,7 @@ def test_the_time_left_is_work_over_slots_and_never_less_than_the_longest_job() 
     assert seconds_left([0.0, 0.9], [1.0, 9.0], 0, [10.0], 2) == 10.0   # one of the two has all of its own to go
     assert seconds_left([0.25], [5.0], 0, [], 1) == 15.0            # no job has ended: a quarter took 5 s
     assert seconds_left([0.01], [5.0], 3, [], 1) is None and seconds_left([None], [5.0], 3, [], 1) is None
+    assert seconds_left([], [], 0, [10.0], 1) is None               # all is done
     assert clock(3725.4) == "1:02:05"
 
 
