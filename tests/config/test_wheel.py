@@ -55,7 +55,7 @@ def test_hydra_finds_the_launchers_of_an_installed_wheel(wheel: zipfile.ZipFile,
         "from hydra import compose, initialize_config_module; from hydra.core.plugins import Plugins; "
         "import hydra_plugins.rrl_launchers as ours; from hydra.plugins.launcher import Launcher; "
         "print(ours.__file__); "
-        "print(ours.ProcLauncher in Plugins.instance().discover(Launcher));\n"
+        "print('ProcLauncher' in [c.__name__ for c in Plugins.instance().discover(Launcher)]);\n"
         "with initialize_config_module('rrl.conf', version_base='1.3'):\n"
         "    print(compose('train', ['hydra/launcher=proc'], return_hydra_config=True).hydra.launcher._target_)"
     )
