@@ -58,10 +58,13 @@ def command_of(sweeps: Path, name: str, num_jobs: int | None, overrides: Sequenc
     """What rrl-train is given. Without a launcher of the user's own, jobs have processes of their own.
 
     Raises:
-      ValueError: the folder is not named sweeps, which is the group's name.
+      ValueError: the folder is not named sweeps, which is the group's name; -j for a launcher that has no such number.
     """
     if sweeps.resolve().name != "sweeps":
         raise ValueError(f"--sweeps is {str(sweeps)!r}; expected a folder named sweeps: +sweeps=<name> asks for it")
+    other = [o for o in overrides if o.startswith("hydra/launcher=") and o != "hydra/launcher=proc"]
+    if num_jobs is not None and other:
+        raise ValueError(f"-j {num_jobs} is for processes of this machine; with {other[0]} see conf/hydra/launcher/")
     launcher = [] if any(o.startswith("hydra/launcher=") for o in overrides) else ["hydra/launcher=proc"]
     jobs = [] if num_jobs is None else [f"hydra.launcher.n_jobs={num_jobs}"]
     above = os.path.relpath(sweeps.resolve().parent)

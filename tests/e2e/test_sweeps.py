@@ -60,14 +60,6 @@ def test_a_sweep_in_processes_of_its_own_shows_progress_and_goes_on_behind_a_cra
     assert "Traceback" in record.read_done(tmp_path / "sweep" / "c0_s0")["traceback"]
 
 
-def test_a_folder_of_sweeps_given_as_one_of_options_trains_nothing(tmp_path: Path) -> None:
-    lines = [[f"--config-dir={ROOT / 'sweeps'}"], [f"--config-dir={ROOT / 'sweeps'}", "seed=1"]]
-    for answer in many(tmp_path, "rrl-train", lines):
-        assert answer.code == 1 and len(answer.err.splitlines()) == 1
-        assert "run a sweep as: rrl-train --config-dir=. +sweeps=<name>" in answer.err
-    assert not (tmp_path / "outputs").exists()
-
-
 # ------------------------------------------------------------------------------------------ killed in the middle
 
 LONG = [*SMALL, "run.token_budget=5000", "run.checkpoint_every=3", "hydra.sweep.dir=sweep", "seed=0,1"]

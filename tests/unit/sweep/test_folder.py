@@ -71,6 +71,10 @@ def test_rrl_sweep_is_short_for_rrl_train_and_lets_the_user_choose(monkeypatch: 
     ]  # fmt: skip
     assert command_of(sweeps, "menu", 2, [])[3:] == ["hydra/launcher=proc", "hydra.launcher.n_jobs=2"]
     assert command_of(sweeps, "menu", None, ["hydra/launcher=slurm"])[3:] == ["hydra/launcher=slurm"]
+    with pytest.raises(ValueError, match=r"-j 2 is for processes of this machine; with hydra/launcher=slurm see conf"):
+        command_of(sweeps, "menu", 2, ["hydra/launcher=slurm"])
+    with pytest.raises(ValueError, match="expected a folder named sweeps"):
+        command_of(Path("tests"), "menu", None, [])
 
 
 def test_rrl_sweep_lists_and_names_the_choices(
