@@ -59,7 +59,8 @@ def jobs_of(loader: ConfigLoader, config: DictConfig, overrides: Sequence[Sequen
 
 def typed() -> str:
     """The command that a person typed, for the records of the jobs that it starts."""
-    return " ".join(["rrl-train", *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return " ".join([program if program.startswith("rrl-") else "rrl-train", *sys.argv[1:]])
 
 
 def command(overrides: Sequence[str], folder: Path, number: int, hydra: Sequence[str]) -> tuple[str, ...]:

@@ -94,6 +94,11 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def num_attempts(folder: Path) -> int:
+    """How often the job has been started."""
+    return sum(event["event"] == "started" for event in events(folder))
+
+
 def read_done(folder: Path) -> dict[str, Any]:
     """done.json; empty where there is none."""
     path = folder / "done.json"
@@ -154,7 +159,7 @@ def append(folder: Path, event: str, **facts: Any) -> None:
     """One line more in job.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "job.jsonl", "a") as file:
-        file.write(json.dumps({"event": event, "time": round(time.time(), 3), **facts}) + "\n")
+        file.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
 
 
 def _fingerprint_of(folder: Path) -> str | None:

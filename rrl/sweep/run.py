@@ -35,9 +35,12 @@ class Ended(NamedTuple):
 
 
 class _Running(NamedTuple):
+    """A job that was started. attempts: that its record had before."""
+
     job: Job
     handle: Handle
     since: float
+    attempts: int
 
 
 class Feed(Protocol):
@@ -148,20 +151,22 @@ def _start(job: Job, pool: Pool, view: View) -> _Running | Ended:
     if plan.verb == "skip":
         view.event(job, "skipped", plan.why + _value(plan.value))
         return Ended("skipped", math.nan if plan.value is None else plan.value)
-    handle = pool.start(job)
+    attempts, handle = record.num_attempts(job.folder), pool.start(job)
     view.event(job, "started", ", ".join(filter(None, (plan.verb, plan.why, handle.place))))
-    return _Running(job, handle, time.monotonic())
+    return _Running(job, handle, time.monotonic(), attempts)
 
 
 def _finish(one: _Running, code: int, asked: bool, view: View) -> Ended:
     """Read the job's record, or write it where its process could not."""
-    job, done = one.job, record.read_done(one.job.folder)
+    job = one.job
+    began = record.num_attempts(job.folder) > one.attempts  # else done.json is still an earlier attempt's
+    done = record.read_done(job.folder) if began else {}
     if code == record.TAKEN:
         view.event(job, "elsewhere", "another process runs it")
         return Ended("elsewhere", math.nan)
     if not done and asked:
         done = {"status": "interrupted", "value": None, "error": "stopped before its first checkpoint"}
-    elif not done or (code != 0 and done["status"] == "finished"):
+    elif not done:
         log = job.folder / LOG
         done = {
             "status": "failed", "value": None, "error": f"its process {_cause(code)}", "traceback": _tail(log),

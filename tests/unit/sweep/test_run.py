@@ -141,6 +141,20 @@ def test_a_process_that_finds_its_job_taken_says_so_by_its_exit_code(tmp_path: P
     assert ended[0].state == "elsewhere" and not (taken.folder / "done.json").exists()
 
 
+def test_a_process_that_dies_before_it_begins_is_not_judged_by_an_earlier_attempt(tmp_path: Path) -> None:
+    ran([job(tmp_path, 0, "end('interrupted', 0.5)")])
+    broken = job(tmp_path, 0)._replace(command=("sh", "-c", "echo no such module; exit 7"))
+    ended, _ = ran([broken])
+    done = record.read_done(broken.folder)
+    assert ended[0].state == done["status"] == "failed" and done["traceback"] == "no such module"
+    assert done["error"] == "its process ended with exit code 7 and without a record"
+
+
+def test_a_finished_job_stays_finished_whatever_its_process_does_on_its_way_out(tmp_path: Path) -> None:
+    ended, _ = ran([job(tmp_path, 0, "end('finished', 0.5); sys.exit(3)")])
+    assert ended[0] == ("finished", 0.5)
+
+
 @pytest.mark.parametrize(("given", "words"), [
     ({"n_jobs": 0, "gpus": ()}, "hydra.launcher.n_jobs is 0; expected >= 1"),
     ({"n_jobs": 1, "gpus": ("0", "0")}, "hydra.launcher.gpus is ['0', '0']; expected each device once"),
