@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -19,7 +20,7 @@ def provenance(program: str) -> dict[str, Any]:
     threads = torch.get_num_threads()
     cpu = f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
     return {
-        "command": " ".join([program, *sys.argv[1:]]),
+        "command": os.environ.get("RRL_COMMAND") or " ".join([program, *sys.argv[1:]]),  # of a sweep's job: the sweep's
         "commit": (head or "-") + ("+" if head and changes else ""),
         "versions": {"rrl": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 import traceback
 from dataclasses import replace
@@ -22,6 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from rrl.cli import speak
 from rrl.starts import plain
+from rrl.sweep import record
+from rrl.sweep.folder import refuse_folder_of_sweeps
 
 if TYPE_CHECKING:
     from rrl.build import House
@@ -31,15 +34,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-_FAILED: list[str] = []  # folders of this process's failed jobs; the basic launcher runs all of them here
+_SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
 
 
 def main() -> None:
     """The command. Exit code 1 where the command line is wrong or a run failed, 130 after Ctrl-C."""
+    refuse_folder_of_sweeps("rrl-train", sys.argv[1:])
     speak("rrl-train", _job, config_name="train")
-    if _FAILED:
-        raise SystemExit(f"rrl-train: {len(_FAILED)} of the jobs failed: {', '.join(_FAILED)}; see done.json there")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://rrl.conf", config_name="train")
@@ -47,39 +48,75 @@ def _job(cfg: DictConfig) -> float | None:
     """Train one run. Returns eval/hard_success, for sweepers; nan where it failed, so that other jobs go on."""
     context = HydraConfig.get()
     folder, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
-    record: dict[str, Any] = {"status": "failed", "value": None, "error": None, "traceback": None}
+    if OmegaConf.is_missing(context.job, "num") or "RANK" in os.environ:  # a single run, or one of several ranks
+        return _attempt(cfg, folder, overrides, None)
     try:
-        cfg, folder, checkpoint = _resumed(cfg, folder, overrides)
-        record |= run(cfg, folder, overrides, checkpoint)
+        with record.claimed(folder):
+            plan = record.plan(folder, cfg)
+            log.info("%s: %s (%s)", plan.verb, folder.name, plan.why)
+            if plan.verb == "skip":
+                return plan.value
+            if plan.verb == "start":
+                record.clear(folder)
+            return _attempt(cfg, folder, overrides, folder if plan.verb == "resume" else None)
+    except record.Taken as taken:
+        return _left(context.mode, str(taken), code=record.TAKEN)
+    except ValueError as refusal:
+        record.append(folder, "refused", error=str(refusal))
+        return _left(context.mode, str(refusal), code=1)
+
+
+def _left(mode: RunMode | None, why: str, code: int) -> float:
+    """A job that is not run: in a sweep of one process the next one follows."""
+    if mode != RunMode.MULTIRUN:
+        sys.stderr.write(f"rrl-train: {why}\n")
+        raise SystemExit(code)
+    log.error("%s", why)
+    return float("nan")
+
+
+def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | None) -> float | None:
+    """Run it, from the newest checkpoint in ``saved`` where that is given, and record how it ended."""
+    mode, main_rank = HydraConfig.get().mode, os.environ.get("RANK", "0") == "0"
+    ended: dict[str, Any] = {"status": "failed", "value": None, "error": None, "traceback": None, "fingerprint": None}
+    try:
+        cfg, folder, checkpoint = _resumed(cfg, folder, overrides, saved)
+        ended["fingerprint"] = record.fingerprint(cfg)
+        if main_rank:
+            step = json.loads((checkpoint / "meta.json").read_text())["step"] if checkpoint else None
+            record.begin(folder, ended["fingerprint"], step)
+        ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
-        record |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
+        ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
     except (ValueError, FloatingPointError) as error:  # the doors speak to people: one clear line, no traceback
-        record |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
+        ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
     except Exception as error:
-        record |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
     finally:
-        if os.environ.get("RANK", "0") == "0":
-            kept = {k: record[k] for k in ("status", "value", "error", "traceback")}
-            (folder / "done.json").write_text(json.dumps(kept, indent=2))
-    if record["status"] == "interrupted":
-        raise SystemExit(130)
-    if record["status"] == "failed":
-        if context.mode != RunMode.MULTIRUN:
-            raise SystemExit(f"rrl-train: {record['error']}")
-        log.error("%s", record["error"])
-        _FAILED.append(str(folder))
+        if main_rank:
+            record.end(folder, {k: ended[k] for k in ("status", "value", "error", "traceback", "fingerprint")})
+    if ended["status"] == "interrupted" or (ended.get("stop_asked") and mode == RunMode.MULTIRUN):
+        raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
+    if ended["status"] == "failed":
+        if mode != RunMode.MULTIRUN:
+            raise SystemExit(f"rrl-train: {ended['error']}")
+        log.error("%s", ended["error"])
         return float("nan")
-    value: float | None = record["value"]
+    value: float | None = ended["value"]
     return value
 
 
-def _resumed(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[DictConfig, Path, Path | None]:
+def _resumed(
+    cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | None
+) -> tuple[DictConfig, Path, Path | None]:
     """Config, folder and checkpoint of the run: those of the resumed one where ``resume`` names it."""
-    if not cfg.resume:
+    if not cfg.resume and saved is None:
         return cfg, folder, None
     from rrl import resume
 
+    if saved is not None:  # a job of a sweep, whose config is known to be the checkpoint's
+        return cfg, folder, resume.find(str(saved))
     checkpoint = resume.find(cfg.resume)
     return resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent, checkpoint
 
@@ -94,7 +131,7 @@ def _fallback(error: Exception, folder: Path) -> str:
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
-    """Validate, build, train, evaluate and report. Returns the run's record, also in ``summary.json``."""
+    """Validate, build, train, evaluate and report. Returns summary.json's content, and whether a stop was asked for."""
     import torch
 
     from rrl import build as building
@@ -114,25 +151,27 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
         if ranks.is_main:
             OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
         try:
-            status, progress, final = _train(house, output_dir, cfg, checkpoint)
+            status, progress, final, asked = _train(house, output_dir, cfg, checkpoint)
         finally:
             house.tracker.close(status)
     finally:
         ranks.close()
-    record = {
+    summary = {
         "name": cfg.name, "seed": cfg.seed, "status": status, "value": final.get("eval/hard_success"), "error": None,
         "steps": progress.step, "sampled_tokens": progress.sampled_tokens,
         "seconds": round(time.perf_counter() - begin, 1), "final": final,
         "expected": expected_of(cfg, house.task.name), "overrides": overrides, **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
-        (output_dir / "summary.json").write_text(json.dumps(record, indent=2))
+        (output_dir / "summary.json").write_text(json.dumps(summary, indent=2))
         finish_run(output_dir)
-    return record
+    return summary | {"stop_asked": asked}
 
 
-def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics]:
-    """(status, where it ended, last evaluation)."""
+def _train(
+    house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None
+) -> tuple[str, Progress, Metrics, bool]:
+    """(status, where it ended, last evaluation, whether somebody asked to stop)."""
     from rrl import loop
     from rrl.saver import Saver, StopRequested, first_progress, restore
 
@@ -156,7 +195,7 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
             log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
-    return status, progress, final
+    return status, progress, final, saver.stop
 
 
 def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
@@ -177,7 +216,7 @@ class _StopCleanly:
     """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
 
     def __init__(self, saver: Saver) -> None:
-        self._saver = saver
+        self._saver, self._first = saver, 0.0
 
     def __enter__(self) -> None:
         self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -186,10 +225,14 @@ class _StopCleanly:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def _ask(self, *_: object) -> None:
-        if self._saver.stop:
+    def _ask(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        again = number == signal.SIGTERM and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
+        if self._saver.stop and not again:                                         # and launchers pass theirs on, too
             raise KeyboardInterrupt
-        self._saver.stop = True
+        if self._saver.stop:
+            return
+        self._saver.stop, self._first = True, now
         log.warning("stopping after this step (once more to stop at once)")
 
 

@@ -20,12 +20,14 @@ from tests.config.tree import ROOT, files
 
 CONF = ROOT / "conf"
 SOURCES = sorted((ROOT / "rrl").rglob("*.py"))
+PLUGINS = sorted((ROOT / "sweeps" / "hydra_plugins").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels" / "rrl_kernels").rglob("*.py"))
 LONGEST = 250
 
 # Whole configs and Hydra's own groups: they choose options and are none themselves.
 NOT_OPTIONS = {"experiment", "setting", "model", "run", "hydra", "report"}
 OPTIONS = sorted(p for p in CONF.glob("*/**/*.yaml") if p.relative_to(CONF).parts[0] not in NOT_OPTIONS)
+OPTIONS += sorted((CONF / "hydra" / "launcher").glob("*.yaml"))   # our own launchers
 DOCUMENTED_ROOMS = {"replay", "value", "objective", "task"}
 DOCUMENTED = [p for p in OPTIONS if p.relative_to(CONF).parts[0] in DOCUMENTED_ROOMS and p.stem != "default"]
 
@@ -41,7 +43,7 @@ def tree_of(path: Path) -> ast.Module:
 # ------------------------------------------------------------------------------------------ modules
 
 
-@pytest.mark.parametrize("path", SOURCES + KERNELS, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES + KERNELS + PLUGINS, ids=name_of)
 def test_a_module_is_at_most_250_lines(path: Path) -> None:
     num_lines = len(path.read_text().splitlines())
     assert num_lines <= LONGEST, f"{name_of(path)} has {num_lines} lines; split it by idea"
@@ -222,9 +224,14 @@ def test_an_option_has_a_row_in_its_rooms_readme(path: Path) -> None:
 def test_pyproject_lists_every_package() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     there = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "rrl").rglob("__init__.py")}
-    mapped = {"rrl.conf", *(".".join(p.parent.relative_to(ROOT / "kernels").parts)
+    plugins = {"hydra_plugins", *(".".join(p.parent.relative_to(ROOT / "sweeps").parts) for p in PLUGINS)}
+    mapped = {"rrl.conf", *plugins, *(".".join(p.parent.relative_to(ROOT / "kernels").parts)
                             for p in (ROOT / "kernels").rglob("rrl_kernels/**/__init__.py"))}
     assert listed == there | mapped
+
+
+def test_hydra_plugins_is_a_namespace_that_other_peoples_plugins_share() -> None:
+    assert PLUGINS and not (ROOT / "sweeps" / "hydra_plugins" / "__init__.py").exists()
 
 
 def test_every_folder_of_modules_in_rrl_is_a_package() -> None:

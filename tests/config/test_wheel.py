@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -40,7 +41,30 @@ def test_the_wheel_has_every_module_and_asset_of_the_tree(wheel: zipfile.ZipFile
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels" / "rrl_kernels").rglob("*.py")}
     assets = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl" / "report").glob("assets/*")}
     samples = {p.relative_to(ROOT).as_posix() for p in (ROOT / "rrl" / "task" / "samples").glob("*.jsonl")}
-    assert samples and rrl | kernels | assets | samples <= set(wheel.namelist())
+    sweeps = ROOT / "sweeps"
+    plugins = {p.relative_to(sweeps).as_posix() for p in (sweeps / "hydra_plugins").rglob("*.py")}
+    assert samples and plugins and rrl | kernels | assets | samples | plugins <= set(wheel.namelist())
+    assert "hydra_plugins/__init__.py" not in wheel.namelist()
+
+
+@pytest.mark.slow
+def test_hydra_finds_the_launchers_of_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    code = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f).lower()]; "
+        "from hydra import compose, initialize_config_module; from hydra.core.plugins import Plugins; "
+        "import hydra_plugins.rrl_launchers as ours; from hydra.plugins.launcher import Launcher; "
+        "print(ours.__file__); "
+        "print('ProcLauncher' in [c.__name__ for c in Plugins.instance().discover(Launcher)]);\n"
+        "with initialize_config_module('rrl.conf', version_base='1.3'):\n"
+        "    print(compose('train', ['hydra/launcher=proc'], return_hydra_config=True).hydra.launcher._target_)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    path, found, target = done.stdout.split()
+    assert Path(path).is_relative_to(tmp_path) and found == "True"
+    assert target == "hydra_plugins.rrl_launchers.ProcLauncher"
 
 
 @pytest.mark.slow

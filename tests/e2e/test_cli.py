@@ -216,8 +216,10 @@ def test_mistakes_are_found_before_anything_is_sampled_or_warm_started(answers: 
 
 
 def test_a_sweep_named_with_the_wrong_config_dir_is_refused_with_the_right_command(tmp_path: Path) -> None:
-    (answer,) = many(tmp_path, "rrl-train", [[f"--config-dir={ROOT / 'sweeps'}", "+sweeps=default_task"]])
-    assert one_line(answer) and "run a sweep as: rrl-train --config-dir=. +sweeps=<name>" in answer.err
+    for answer in many(tmp_path, "rrl-train", [[f"--config-dir={ROOT / 'sweeps'}", "+sweeps=default_task"],
+                                               [f"--config-dir={ROOT / 'sweeps'}", "seed=1"]]):  # fmt: skip
+        assert one_line(answer) and "run a sweep as: rrl-train --config-dir=. +sweeps=<name>" in answer.err
+    assert not (tmp_path / "outputs").exists()  # the second one would train the default once
 
 
 def test_a_wrong_checkpoint_costs_one_line(sweep: Path, tmp_path: Path) -> None:

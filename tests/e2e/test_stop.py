@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rrl.train import _StopCleanly
 from tests.e2e.commands import SMALL, environment, many, records, script
 
 LONG = [*SMALL, "run.token_budget=5000", "replay/schedule=constant", "hydra.run.dir=run"]
@@ -76,6 +79,26 @@ def test_sigterm_stops_as_ctrl_c_does_and_a_second_one_stops_at_once(tmp_path: P
     assert job.returncode == 130, err
     assert "Traceback" not in out + err
     assert json.loads((tmp_path / "run" / "done.json").read_text())["status"] == "interrupted"
+
+
+def test_sigterms_at_once_are_one_request_and_ctrl_c_behind_one_is_another() -> None:
+    saver: Any = SimpleNamespace(stop=False)
+    with _StopCleanly(saver):
+        os.kill(os.getpid(), signal.SIGTERM)   # Slurm sends it to every process of a job,
+        os.kill(os.getpid(), signal.SIGTERM)   # and a launcher passes its own on
+        assert saver.stop
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_sigterm_with_the_last_step_of_a_job_starts_no_other_one(tmp_path: Path) -> None:
+    stop = "+tracker.stop._target_=tests.e2e.poison.TermAtTheEnd"
+    arguments = ["-m", "seed=0,1", *SMALL, "run.token_budget=300", "tracker=[jsonl]", stop, "hydra.sweep.dir=sweep"]
+    (answer,) = many(tmp_path, "rrl-train", [arguments])
+    assert answer.code == 130 and "Traceback" not in answer.err + answer.out
+    assert json.loads((tmp_path / "sweep" / "0_rrl_s0" / "done.json").read_text())["status"] == "finished"
+    assert not (tmp_path / "sweep" / "1_rrl_s1").exists()
 
 
 def test_a_reward_that_is_no_number_stops_the_run_and_names_step_row_and_last_good_checkpoint(tmp_path: Path) -> None:
