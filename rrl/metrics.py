@@ -61,6 +61,7 @@ CATALOGUE: dict[str, Metric] = {
     "replay/planned_frac": Metric(0, "share of starts that the schedule asked for"),
     "replay/fraction": Metric(0, "share of rows that began from a stored prefix"),
     "replay/store_size": Metric(0, "prefixes stored, parked ones included"),
+    "replay/store_bytes": Metric(-1, "bytes of stored prefixes: their columns and tokens"),
     "replay/open_size": Metric(0, "prefixes that may be drawn now"),
     "replay/asleep": Metric(0, "prefixes asleep after many failures in a row"),
     "replay/quarantined": Metric(0, "prefixes waiting for a person's review"),

@@ -156,6 +156,7 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
             log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
+    house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
     return status, progress, final
 
 
