@@ -43,6 +43,8 @@ class Exploration:
         new = self._book("bare", fresh)
         self._book("replayed", replayed)
         self.turned.observe(replayed, progress.step)
+        if replayed:
+            metrics["rollout/prefix_tokens"] = float(sum(len(a.start.prefix) for a in replayed))
         for name, solved in self._solved.items():
             metrics[f"explore/coverage_{name}"] = len(solved)
             metrics[f"explore/hard_coverage_{name}"] = len(solved & self._hard)

@@ -38,6 +38,7 @@ CATALOGUE: dict[str, Metric] = {
     **_both("rollout/length_tokens", 0, "mean sampled tokens a row"),
     **_both("rollout/cut_frac", -1, "share of rows cut by the length limit"),
     **_both("rollout/tokens", 0, "sampled tokens this step"),
+    "rollout/prefix_tokens": Metric(-1, "tokens of replayed prefixes this step: read again, not sampled"),
     "rollout/rounds": Metric(0, "times a step sampled, again for groups of equal scores; dynamic sampling only"),
     "rollout/constant_frac": Metric(-1, "share of fresh groups of equal scores, dropped from the policy's loss; dynamic sampling only"),
     "recall/size": Metric(0, "stored whole answers"),

@@ -46,6 +46,7 @@ def test_rollout_metrics_of_five_attempts_by_hand():
     assert metrics["rollout/solved_hard_replayed"] == 1.0
     assert metrics["rollout/entropy_nats_replayed"] == 2.0
     assert metrics["rollout/tokens_replayed"] == 2
+    assert metrics["rollout/prefix_tokens"] == 1
 
 
 def test_signals_come_from_fresh_rows_only():
