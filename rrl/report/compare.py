@@ -18,11 +18,14 @@ from rich.table import Table
 from rrl.report import page
 from rrl.report.arms import Arm, group_arms, place_of
 from rrl.report.charts import COMPARISON_CHARTS
+from rrl.report.gallery import gallery
+from rrl.report.gather import read_runs
 from rrl.report.grid import draw_grid, grid_of
-from rrl.report.load import Run, find_runs, load_run
+from rrl.report.load import Run
 from rrl.report.plots import write_charts
 from rrl.report.run_report import made_by
 from rrl.report.runs_csv import write_csv
+from rrl.report.sections import aggregate_section, cost_section, exploration_section, settings_section
 from rrl.report.stats import paired_permutation, t_interval
 from rrl.report.summary import print_pointers
 
@@ -65,15 +68,23 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
         for arm in arms
     ]
     headings = ("arm", "seeds", *_COLUMNS, "expected hard success")
-    sections = [
-        page.section("arms", "Arms", page.table(headings, rows) + _differences(arms)),
-        page.section("curves", "Curves", body),
-        page.section("runs", "Runs", _runs_table(runs, out.parent)),
-        page.section("made", "How it was made", made_by(runs)),
-    ]
-    lead = "<p>Means over seeds \u00b1 95 % t-interval; no interval for one seed. Bands are the same intervals.</p>"
+    parts = {
+        "arms": ("arms", "Arms", page.table(headings, rows) + _differences(arms)),
+        "aggregate": ("aggregate", "Over tasks and seeds", aggregate_section(arms, out)),
+        "curves": ("curves", "Learning curves", body),
+        "phases": ("exploration", "Exploration by phase: does it decline, and does replay keep it?",
+                   exploration_section(arms, out)),
+        "cost": ("cost", "What replay costs, and what it brings", cost_section(arms, out)),
+        "settings": ("settings", "Settings that differ", settings_section(arms)),
+        "turned-section": ("turned prefixes", "Prefixes that turned from failing to solved", gallery(arms)),
+        "runs": ("runs", "Runs", _runs_table(runs, out.parent)),
+        "made": ("how it was made", "How it was made", made_by(runs)),
+    }  # fmt: skip
+    lead = "<p>Means over seeds \u00b1 95 % t-interval; no interval for one seed. Bands are the same intervals. " \
+           "A click on a heading sorts its table; drag across a plot to zoom, double-click to go back.</p>"  # fmt: skip
     lead += "".join(f'<p class="note">{page.text(note)}</p>' for note in notes)
-    links = {"arms": "arms", "curves": "curves", "runs": "runs", "made": "how it was made"}
+    sections = [page.section(key, heading, html) for key, (_, heading, html) in parts.items()]
+    links = {key: link for key, (link, _, _) in parts.items()}
     path = out / "comparison.html"
     path.write_text(
         page.page("Comparison: " + " / ".join(a.label for a in arms), lead, sections, drawings, links), encoding="utf-8"
@@ -117,33 +128,6 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     for note in comparison.notes:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     print_pointers(console, report=comparison.html, next_command=next_command)
-
-
-def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """All readable runs among and below ``folders``, and notes on what is missing from the means.
-
-    Raises:
-      ValueError: no run can be read.
-    """
-    runs, notes = [], []
-    for folder in find_runs(folders):
-        try:
-            runs.append(load_run(folder))
-        except ValueError as error:
-            notes.append(f"left out: {error}")
-    if not runs:
-        raise ValueError("no run can be read: " + "; ".join(notes))
-    arms = group_arms(runs)
-    for run in runs:
-        if not run.finished and not any(run is r for arm in arms for r in arm.runs):
-            notes.append(
-                f"not in the means: {run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}"
-            )
-        elif not run.finished:
-            notes.append(
-                f"{run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}, as is all of its arm"
-            )
-    return runs, notes
 
 
 def _values(arm: Arm, metric: str) -> list[float]:

@@ -6,10 +6,8 @@ apart, thin lines are seeds, bands are 95 % t-intervals over seeds (none for one
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,31 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from rrl.report.arms import TOKENS, Arm, curve_of, mean_curve
-from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, Histogram, has_any, histogram_values
+from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, Chart, Histogram, has_any, histogram_values
+from rrl.report.svg import STYLE, as_svg, colour
 
 _Band = tuple[np.ndarray, np.ndarray, np.ndarray, str]
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 130,
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "svg.hashsalt": "rrl",
-}
 _DASH = ("-", "--", ":")  # by Line.dash
-INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
-
-
-def colour(index: int) -> str:
-    """The palette's colour on white, round and round."""
-    return PALETTE[index % len(PALETTE)][0]
-
 
 def write_charts(charts: Sequence[Chart], arms: Sequence[Arm], folder: Path) -> list[Path]:
     """One PNG a chart that has data, histograms of the store last; returns their paths."""
@@ -72,19 +50,16 @@ def histogram_svg(histogram: Histogram, arms: Sequence[Arm]) -> str:
     """An inline SVG that takes the page's text colour; empty where no run stored prefixes."""
     if not any(len(histogram_values(histogram, run)) for arm in arms for run in arm.runs):
         return ""
-    ink: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-    )
-    with mpl.rc_context({**STYLE, **ink, "savefig.transparent": True}):
+
+    def draw() -> Figure:
         figure = Figure(figsize=(4.4, 3.0))
         ax = figure.subplots()
         _histogram(ax, histogram, arms)
         if len(arms) > 1:
             ax.legend()
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+        return figure
+
+    return as_svg(draw)
 
 
 def _headline(chart: Chart, arms: Sequence[Arm]) -> Figure:

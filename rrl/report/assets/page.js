@@ -1,5 +1,5 @@
 "use strict";
-// Draws every chart of the page with uPlot. A chart: {id, x, y, unit, series: [{label, colour, dash, width, alpha, x, y}], bands}.
+// Draws every chart of the page with uPlot. A chart: {id, x, y, unit, series: [{label, colour, dash, width, alpha, x, y}], bands, xs}; x is a place in xs.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const charts = JSON.parse(document.getElementById("charts").textContent);
@@ -23,11 +23,11 @@
       ],
       series: [{ label: chart.x, value: (u, v) => short(v) }].concat(chart.series.map(s => ({
         label: s.label || "", stroke: fade(tint(s), s.alpha), width: s.width, dash: [undefined, [7, 5], [2, 4]][s.dash],
-        spanGaps: true, points: { show: s.x.length < 2 }, value: (u, v) => short(v), class: s.label ? "named" : "unnamed",
+        spanGaps: true, points: { show: s.y.length < 2 }, value: (u, v) => short(v), class: s.label ? "named" : "unnamed",
       }))),
       bands: chart.bands.map(b => ({ series: [b.upper + 1, b.lower + 1], fill: fade(palette[b.colour % palette.length][dark.matches ? 1 : 0], b.alpha) })),
     };
-    const plot = new uPlot(options, uPlot.join(chart.series.map(s => [s.x, s.y])), place);
+    const plot = new uPlot(options, uPlot.join(chart.series.map(s => [chart.xs[s.x], s.y])), place);
     drawn.push([plot, place]);
   }
 

@@ -41,7 +41,7 @@ def test_the_headline_shades_between_capability_and_hard_success(reported):
     assert upper["label"].startswith("capability")
     assert lower["label"].startswith("hard success")
     assert (upper["y"][0] > 0.4, lower["y"][0] < 0.01) == (True, True)  # able, yet not doing
-    assert upper["x"][-1] == 3500 * 45
+    assert headline["xs"][upper["x"]][-1] == 3500 * 45
 
 
 def test_charts_without_data_are_named_not_drawn(tmp_path, make_run, cut_run):
