@@ -18,6 +18,8 @@ from rich.table import Table
 from rrl.report import page
 from rrl.report.arms import Arm, group_arms, place_of
 from rrl.report.charts import COMPARISON_CHARTS
+from rrl.report.contrast import baseline_of
+from rrl.report.cost import HEADLINE
 from rrl.report.gallery import gallery
 from rrl.report.gather import read_runs
 from rrl.report.grid import draw_grid, grid_of
@@ -29,7 +31,6 @@ from rrl.report.sections import aggregate_section, cost_section, exploration_sec
 from rrl.report.stats import paired_permutation, t_interval
 from rrl.report.summary import print_pointers
 
-HEADLINE = "eval/hard_success"
 _COLUMNS = {
     "hard success": HEADLINE,
     "capability": "eval/capability",
@@ -68,14 +69,15 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
         for arm in arms
     ]
     headings = ("arm", "seeds", *_COLUMNS, "expected hard success")
+    few, kept = _few(arms)
     parts = {
         "arms": ("arms", "Arms", page.table(headings, rows) + _differences(arms)),
-        "aggregate": ("aggregate", "Over tasks and seeds", aggregate_section(arms, out)),
+        "aggregate": ("aggregate", "Over tasks and seeds", kept + aggregate_section(few, out)),
         "curves": ("curves", "Learning curves", body),
         "phases": ("exploration", "Exploration by phase: does it decline, and does replay keep it?",
-                   exploration_section(arms, out)),
-        "cost": ("cost", "What replay costs, and what it brings", cost_section(arms, out)),
-        "settings": ("settings", "Settings that differ", settings_section(arms)),
+                   kept + exploration_section(few, out)),
+        "cost": ("cost", "What replay costs, and what it brings", kept + cost_section(few, out)),
+        "settings": ("settings", "Settings that differ", kept + settings_section(few)),
         "turned-section": ("turned prefixes", "Prefixes that turned from failing to solved", gallery(arms)),
         "runs": ("runs", "Runs", _runs_table(runs, out.parent)),
         "made": ("how it was made", "How it was made", made_by(runs)),
@@ -90,6 +92,19 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
         page.page("Comparison: " + " / ".join(a.label for a in arms), lead, sections, drawings, links), encoding="utf-8"
     )
     return Comparison(arms, path, notes)
+
+
+def _few(arms: Sequence[Arm]) -> tuple[list[Arm], str]:
+    """(the arms that a picture can hold: the baseline and the best ones, in their order; a word on it, as HTML)."""
+    if len(arms) <= _MOST_ARMS:
+        return list(arms), ""
+    best = _best(arms)[: _MOST_ARMS - 1]
+    chosen = [arm for arm in arms if arm is baseline_of(arms) or any(arm is b for b in best)]
+    return chosen, f'<p class="soft">The baseline and the best of {len(arms)} arms by hard success.</p>'
+
+
+def _best(arms: Sequence[Arm]) -> list[Arm]:
+    return sorted(arms, key=lambda arm: -(arm.mean(HEADLINE) or (-1.0, None))[0])
 
 
 def _curves(arms: Sequence[Arm], out: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -118,7 +133,7 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     arms = comparison.arms
     if len(arms) > _MOST_ARMS:
-        arms = sorted(arms, key=lambda arm: -(arm.mean(HEADLINE) or (-1.0, None))[0])[:_MOST_ARMS]
+        arms = _best(arms)[:_MOST_ARMS]
         table.title = f"The best {_MOST_ARMS} of {len(comparison.arms)} arms by hard success; means over seeds"
     for arm in arms:
         # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
@@ -193,4 +208,4 @@ def _runs_table(runs: Sequence[Run], below: Path) -> str:
         ]
         for r in runs
     ]
-    return page.table(("folder", "experiment", "seed", "status", *_COLUMNS), rows)
+    return page.table(("folder", "experiment", "seed", "status", *_COLUMNS), rows, left_columns=(1, 3))

@@ -14,8 +14,8 @@ from rrl.report.evaluation.visible import visible
 
 _MOST_ROWS = 120  # on a page; tables/turned.jsonl of each run has more
 _MOST_CHARACTERS = 1_500  # of one text
-_HEADINGS = ("arm", "seed", "problem", "prompt", "prefix", "how it was then solved", "failed before", "turned at step",
-             "tries, in order")  # fmt: skip
+_HEADINGS = ("arm", "seed", "problem", "prompt", "prefix", "how it was then solved", "tries, in order",
+             "failed before", "turned at step")  # fmt: skip
 
 
 def gallery(arms: Sequence[Arm]) -> str:
@@ -33,12 +33,12 @@ def gallery(arms: Sequence[Arm]) -> str:
     )
     rows = [
         [arm.label, seed, *(visible(row[k], _MOST_CHARACTERS) for k in ("problem", "prompt", "prefix", "continuation")),
-         row["failures"], row["turned_step"], page.Markup(_strip(row["tries"]))]
+         page.Markup(_strip(row["tries"])), row["failures"], row["turned_step"]]
         for arm, seed, row in shown
     ]  # fmt: skip
     search = '<input type="search" data-filter="turned" placeholder="show rows that contain ..." ' \
              'aria-label="filter rows">'  # fmt: skip
-    table = page.table(_HEADINGS, rows, identity="turned", text_columns=(3, 4, 5), left_columns=(2, 8))
+    table = page.table(_HEADINGS, rows, identity="turned", text_columns=(3, 4, 5), left_columns=(2, 6))
     return f"<p>{page.text(lead)}</p>{search}{table}"
 
 

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 
 from rrl.report.arms import Arm, group_arms
-from rrl.report.compare import HEADLINE
+from rrl.report.cost import HEADLINE
 from rrl.report.dialogue import dialogue_section
 from rrl.report.gather import read_runs
 from rrl.report.grid import Grid, draw_grid, grid_of, grid_table

@@ -5,19 +5,18 @@ Every part is HTML and, where it has a picture, a PNG beside the page; a part wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from rrl.report import page
 from rrl.report.aggregate import REPETITIONS, Interval
 from rrl.report.arms import Arm
 from rrl.report.contrast import Contrast, spell
 from rrl.report.cost import HEADLINE, Cost, costs
-from rrl.report.phases import PHASES, answers, phase_rows, phased
-from rrl.report.pictures import cost_figure, phase_figure, standing_figure
+from rrl.report.phases import PHASES, Phased, answers, phase_rows, phased
+from rrl.report.pictures import Picture, cost_picture, phase_picture, standing_picture
 from rrl.report.settings import differing
 from rrl.report.standing import Standing, standings
 from rrl.report.svg import STYLE, as_svg
@@ -45,13 +44,18 @@ def aggregate_section(arms: Sequence[Arm], out: Path) -> str:
     if fewest < _FEW_SEEDS:
         seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
         note += f" With {seeds} in some arm these intervals are too narrow; the t-intervals above are not."
-    picture = _picture(lambda: standing_figure(rows, _WHAT), out / "aggregate.png")
+    picture = _drawn(standing_picture(rows, _WHAT), out / "aggregate.png")
     return page.table(headings, cells) + _soft(note) + picture
 
 
 def exploration_section(arms: Sequence[Arm], out: Path) -> str:
     """Early, middle and late thirds: does exploration decline, and does replay keep it?"""
     found = phased(arms)
+    return exploration_told(found) + (_drawn(phase_picture(found, arms), out / "phases.png") if found else "")
+
+
+def exploration_told(found: Sequence[Phased]) -> str:
+    """The same without its picture."""
     if not found:
         return _missing("no run recorded an exploration metric (rollout/entropy_nats_fresh, explore/new_solves, ...)")
     said = "".join(f'<p class="answer">{page.text(line)}</p>' for line in answers(found))
@@ -61,7 +65,7 @@ def exploration_section(arms: Sequence[Arm], out: Path) -> str:
         "same seeds. Counts of problems are those at the end of each third."
     )
     table = page.table(headings, phase_rows(found), left_columns=(1,))
-    return said + table + _soft(note) + _picture(lambda: phase_figure(found, arms), out / "phases.png")
+    return said + table + _soft(note)
 
 
 def cost_section(arms: Sequence[Arm], out: Path) -> str:
@@ -71,11 +75,11 @@ def cost_section(arms: Sequence[Arm], out: Path) -> str:
                 "sampled tokens", "behind prefixes", "judging states", "prefix tokens read again")  # fmt: skip
     note = (
         f"Means over seeds; gain and extra seconds are against {baseline.label} on the same seeds, \u00b1 95 % "
-        "t-interval. Seconds of all steps; in replay: re-scoring, drawing, booking. Arms sample equally many tokens, so "
-        "those behind prefixes are taken from fresh rows."
+        "t-interval. Seconds of all steps; in replay: re-scoring, drawing, booking. Arms sample equally many tokens, "
+        "so those behind prefixes are taken from fresh rows."
     )
     cells = [_cost_cells(row) for row in rows]
-    return page.table(headings, cells) + _soft(note) + _picture(lambda: cost_figure(rows), out / "cost.png")
+    return page.table(headings, cells) + _soft(note) + _drawn(cost_picture(rows), out / "cost.png")
 
 
 def settings_section(arms: Sequence[Arm]) -> str:
@@ -127,13 +131,12 @@ def _better(row: Standing) -> str:
     return "-" if row.better is None else _between(row.better)
 
 
-def _picture(draw: Callable[[], Figure | None], path: Path) -> str:
+def _drawn(picture: Picture, path: Path) -> str:
+    """Write the PNG; the panels as SVGs, side by side where there is room."""
     with mpl.rc_context(STYLE):
-        figure = draw()
-        if figure is None:
-            return ""
-        figure.savefig(path)
-    return f'<div class="card figure">{as_svg(draw)}</div>'
+        picture.whole().savefig(path)
+    panels = [as_svg(lambda n=n: picture.single(n)) for n in range(len(picture.panels))]
+    return '<div class="grid">' + "".join(f'<div class="card">{svg}</div>' for svg in panels) + "</div>"
 
 
 def _soft(words: str) -> str:

@@ -35,8 +35,11 @@ def differing(arms: Sequence[Arm]) -> tuple[dict[str, list[str]], list[str]]:
     return {k: v for k, v in rows.items() if len({v[i] for i in known}) > 1}, notes
 
 
-def flattened(run: Run) -> dict[str, str] | None:
-    """{"replay.schedule._target_": "Window", ...} of config.yaml; None where there is none that can be read."""
+def flattened(run: Run, *, keep: Sequence[str] = ()) -> dict[str, str] | None:
+    """{"replay.schedule._target_": "Window", ...} of config.yaml; None where there is none that can be read.
+
+    keep: groups that are told although they are no settings of an arm, such as "tracker".
+    """
     if not run.config:
         return None
     try:
@@ -46,7 +49,7 @@ def flattened(run: Run) -> dict[str, str] | None:
     if not isinstance(config, dict):
         return None
     flat: dict[str, str] = {}
-    _flatten({str(k): v for k, v in config.items() if k not in _NOT_SETTINGS}, "", flat)
+    _flatten({str(k): v for k, v in config.items() if k in keep or k not in _NOT_SETTINGS}, "", flat)
     return flat
 
 

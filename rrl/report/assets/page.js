@@ -6,6 +6,12 @@
   const palette = JSON.parse(document.getElementById("palette").textContent);
   const short = v => v == null ? "-" : Math.abs(v) >= 1e6 ? +(v / 1e6).toFixed(2) + "M" : Math.abs(v) >= 1e3 ? +(v / 1e3).toFixed(1) + "k" : "" + +v.toFixed(3);
   const fade = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
+  // Two seeds have intervals of many deviations: lines set the scale, bands may leave it.
+  const within = chart => {
+    const seen = chart.series.filter(s => s.alpha).flatMap(s => s.y), low = Math.min(...seen), high = Math.max(...seen);
+    const room = 0.15 * (high - low) || 0.5;
+    return (plot, least, most) => [Math.max(least ?? low, low - room), Math.min(most ?? high, high + room)];
+  };
   let drawn = [];
 
   function draw(chart) {
@@ -16,7 +22,7 @@
     const tint = s => palette[s.colour % palette.length][dark.matches ? 1 : 0];
     const options = {
       width: place.clientWidth, height: 270, cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: chart.unit ? { range: [-0.02, 1.02] } : {} },
+      scales: { x: { time: false }, y: { range: chart.unit ? [-0.02, 1.02] : within(chart) } },
       axes: [
         { ...axis, label: chart.x, values: (u, vs) => vs.map(short), size: 34 },
         { ...axis, label: chart.y, values: (u, vs) => vs.map(short), size: 46 },

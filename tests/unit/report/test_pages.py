@@ -69,7 +69,7 @@ def test_a_sweep_is_compared_by_arm(compared, capsys):
     assert comparison.arms[1].mean("eval/capability_gap")[0] < 0.1
     assert {p.stem for p in (sweep / "comparison").glob("*.png")} == {
         "headline", "hard_success", "capability_gap", "score_by_origin", "entropy", "replay_fraction", "hard_coverage",
-        "critic_auc", "store_histograms",
+        "critic_auc", "store_histograms", "aggregate", "phases", "cost",
     }  # fmt: skip
     html = comparison.html.read_text()
     assert "rrl minus ppo" in html
