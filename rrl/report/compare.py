@@ -29,7 +29,7 @@ from rrl.report.run_report import made_by
 from rrl.report.runs_csv import write_csv
 from rrl.report.sections import aggregate_section, cost_section, exploration_section, settings_section
 from rrl.report.stats import paired_permutation, t_interval
-from rrl.report.summary import print_pointers
+from rrl.report.summary import print_notes, print_pointers
 
 _COLUMNS = {
     "hard success": HEADLINE,
@@ -140,8 +140,7 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
         cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
         table.add_row(f"{arm.label} ({len(arm.runs)})", *cells)
     console.print(table)
-    for note in comparison.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_notes(console, comparison.notes)
     print_pointers(console, report=comparison.html, next_command=next_command)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from rrl.metrics import CATALOGUE
 
 _MARKS = ("metrics.jsonl", "summary.json", "done.json")  # any of them makes a folder a run folder
+_COUNTS = ("value", "uses", "wins", "born_step", "age_steps", "depth_frac")  # columns of tables/prefixes.jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,9 @@ def _table(folder: Path, name: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _aged(row: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
-    """A stored prefix with its age at the end of the run, where it says when it was born."""
+    """A stored prefix with its age at the end of the run, where it says when it was born; a count that another version
+    wrote in another form is left out."""
+    row = {k: v for k, v in row.items() if k not in _COUNTS or _is_number(v)}
     return {"age_steps": summary["steps"] - row["born_step"], **row} if _is_number(row.get("born_step")) else row
 
 
@@ -216,6 +219,10 @@ def _summary(folder: Path, records: Sequence[dict[str, float]]) -> tuple[dict[st
         notes.append(f"summary.json has no {_names(absent)} (written by another version, or by hand)")
     summary = known | fits
     summary["final"] = {k: v for k, v in summary["final"].items() if _is_number(v)}
+    pairs = {k: v for k, v in summary["expected"].items() if isinstance(v, list) and all(map(_is_number, v))}
+    promised, summary["expected"] = summary["expected"], {k: v for k, v in pairs.items() if len(v) == 2}
+    if wrong := promised.keys() - summary["expected"].keys():
+        notes.append(f"summary.json: expected {_names(set(wrong))} is no [value, tolerance], not used")
     return summary, notes
 
 

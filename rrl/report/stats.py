@@ -37,6 +37,13 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
+def t_half_widths(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """[points]: half widths of ``t_interval`` of every column of [seeds, points], two seeds or more."""
+    seeds = len(values)
+    quantile = float(stats.t.ppf((1.0 + level) / 2.0, seeds - 1))
+    return np.asarray(quantile * np.std(values, axis=0, ddof=1) / math.sqrt(seeds))
+
+
 def paired_permutation(
     first: Sequence[float], second: Sequence[float], *, generator: np.random.Generator, repetitions: int = 100_000
 ) -> float:

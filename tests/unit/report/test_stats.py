@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rrl.report.stats import paired_permutation, t_interval
+from rrl.report.stats import paired_permutation, t_half_widths, t_interval
 
 
 def test_interval_of_one_two_three_is_t_times_the_standard_error():
@@ -12,6 +12,11 @@ def test_interval_of_one_two_three_is_t_times_the_standard_error():
 
 def test_one_seed_has_no_interval():
     assert t_interval([0.4]) == (0.4, None)
+
+
+def test_intervals_of_many_points_are_those_of_each():
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    assert t_half_widths(values).tolist() == pytest.approx([t_interval(column.tolist())[1] for column in values.T])
 
 
 def test_no_values_are_refused():
