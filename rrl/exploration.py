@@ -96,7 +96,8 @@ class Exploration:
         """Restore what ``state_dict`` gave."""
         self._solved = {origin: set(found) for origin, found in state["solved"].items()}
         self._hard = set(state["hard"])
-        self.turned.load_state_dict(state["turned"])
+        if "turned" in state:  # a checkpoint of before this record: it begins empty, and decides nothing
+            self.turned.load_state_dict(state["turned"])
         self._wins = {o: {p: (float(w), float(n)) for p, (w, n) in wins.items()} for o, wins in state["wins"].items()}
 
 

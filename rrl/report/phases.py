@@ -6,6 +6,7 @@ A run is cut into three thirds of the tokens that it sampled after value warm-up
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -68,12 +69,12 @@ def phased(arms: Sequence[Arm]) -> list[Phased]:
     baseline, found = baseline_of(arms), []
     for measure in MEASURES:
         for arm in arms:
-            by_phase = tuple(over_seeds(arm, lambda r, m=measure, p=p: in_phase(r, m, p)) for p in range(3))
+            by_phase = tuple(over_seeds(arm, partial(in_phase, measure=measure, phase=p)) for p in range(3))
             if any(by_phase):
-                change = over_seeds(arm, lambda r, m=measure: _change(r, m))
+                change = over_seeds(arm, partial(_change, measure=measure))
                 kept = None
                 if arm is not baseline:
-                    kept = contrast(arm, baseline, lambda r, m=measure: in_phase(r, m, 2))
+                    kept = contrast(arm, baseline, partial(in_phase, measure=measure, phase=2))
                 found.append(Phased(measure, arm, by_phase, change, kept))
     return found
 

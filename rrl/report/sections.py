@@ -6,6 +6,7 @@ Every part is HTML and, where it has a picture, a PNG beside the page; a part wi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -135,7 +136,7 @@ def _drawn(picture: Picture, path: Path) -> str:
     """Write the PNG; the panels as SVGs, side by side where there is room."""
     with mpl.rc_context(STYLE):
         picture.whole().savefig(path)
-    panels = [as_svg(lambda n=n: picture.single(n)) for n in range(len(picture.panels))]
+    panels = [as_svg(partial(picture.single, n)) for n in range(len(picture.panels))]
     return '<div class="grid">' + "".join(f'<div class="card">{svg}</div>' for svg in panels) + "</div>"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def inline_svgs(figures: Mapping[str, Any]) -> list[str]:
     """The same as SVGs that take the page's text colour."""
-    drawn = [as_svg(lambda draw=draw: draw(figures)) for draw in DRAWINGS.values()]
+    drawn = [as_svg(partial(draw, figures)) for draw in DRAWINGS.values()]
     return [svg for svg in drawn if svg]
 
 

@@ -1,7 +1,7 @@
 """What rliable says of fixed scores, into rliable_reference.json beside this file; needs an environment of its own.
 
-    python3 -m venv /tmp/rliable && /tmp/rliable/bin/pip install rliable "pandas<3"
-    /tmp/rliable/bin/python tests/unit/report/rliable_reference.py
+    python3 -m venv .cache/rliable && .cache/rliable/bin/pip install rliable "pandas<3"
+    .cache/rliable/bin/python tests/unit/report/rliable_reference.py
 
 rliable 1.2.0 cannot be imported with pandas 3 (its arch 7 breaks there), so it is no dependency: its numbers are kept.
 """

@@ -67,7 +67,8 @@ def test_a_damaged_summary_is_noted_and_the_records_stand_in(tmp_path, text):
 
 def test_a_summary_of_another_version_is_used_as_far_as_it_goes(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"progress/step": 7, "progress/sampled_tokens": 11}\n')
-    (tmp_path / "summary.json").write_text('{"name": "a", "status": "finished", "seed": "three", "final": {"x": "y"}, "expected": {"e": [1]}}')
+    told = {"name": "a", "status": "finished", "seed": "three", "final": {"x": "y"}, "expected": {"e": [1]}}
+    (tmp_path / "summary.json").write_text(json.dumps(told))
     run = load_run(tmp_path)
     assert (run.name, run.seed, run.finished, run.final.get("x")) == ("a", 0, True, None)
     assert run.notes[0] == "summary.json: seed of another form than this version's, not used"
