@@ -42,6 +42,7 @@ _COLUMNS = {
 }
 
 
+_MOST_IN_TITLE = 4  # arms
 _MOST_ARMS = 24  # whose curves a reader can tell apart, and a terminal's table can hold
 
 
@@ -88,9 +89,9 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
     sections = [page.section(key, heading, html) for key, (_, heading, html) in parts.items()]
     links = {key: link for key, (link, _, _) in parts.items()}
     path = out / "comparison.html"
-    path.write_text(
-        page.page("Comparison: " + " / ".join(a.label for a in arms), lead, sections, drawings, links), encoding="utf-8"
-    )
+    title = "Comparison: " + " / ".join(a.label for a in arms) if len(arms) <= _MOST_IN_TITLE else None
+    whole = page.page(title or f"Comparison of {len(arms)} arms", lead, sections, drawings, links)
+    path.write_text(whole, encoding="utf-8")
     return Comparison(arms, path, notes)
 
 

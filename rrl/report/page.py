@@ -19,7 +19,7 @@ from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, has_any
 from rrl.report.plots import histogram_svg
 
 _MOST_POINTS, _FEWEST_POINTS = 400, 60  # of a curve on the page: its pixels, and what still shows its course
-_NUMBERS = 80_000  # of all curves together: about 600 kB, so that a page of many arms can still be sent to somebody
+_NUMBERS = 65_000  # of all curves together: about 450 kB, so that a page of many arms can still be sent to somebody
 
 
 def text(value: object) -> str:

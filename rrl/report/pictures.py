@@ -16,14 +16,12 @@ from rrl.report.arms import Arm
 from rrl.report.cost import REPLAY_PHASES, Cost
 from rrl.report.phases import MEASURES, PHASES, Measure, Phased
 from rrl.report.standing import TAUS, Standing
-from rrl.report.svg import colour
+from rrl.report.svg import MOST_IN_LEGEND, colour, short
 
 _PARTS = {
     "replay": REPLAY_PHASES, "rollout": ("time/rollout_s", "time/score_s"),
     "learning": ("time/estimate_s", "time/learn_s", "time/fit_s"), "evaluation": ("time/evaluate_s",),
 }  # fmt: skip
-_SHORT = 26  # characters of an arm's label beside an axis
-_MOST_IN_LEGEND = 12
 _COLUMNS = 3
 _WIDTH, _HEIGHT = 4.4, 3.0  # inches of a panel
 
@@ -68,7 +66,7 @@ def standing_picture(rows: Sequence[Standing], what: str) -> Picture:
 
     def profiles(ax: Axes) -> None:
         for number, row in enumerate(rows):
-            ax.step(TAUS, row.profile.value, where="post", color=colour(number), lw=2, label=_short(row.label))
+            ax.step(TAUS, row.profile.value, where="post", color=colour(number), lw=2, label=short(row.label))
             ax.fill_between(
                 TAUS, row.profile.low, row.profile.high, step="post", color=colour(number), alpha=0.15, lw=0
             )
@@ -95,7 +93,7 @@ def phase_picture(found: Sequence[Phased], arms: Sequence[Arm]) -> Picture:
                 ax.errorbar(
                     [place + shift for place, _ in there], [x.mean for _, x in there],
                     yerr=[x.half or 0.0 for _, x in there], color=colour(number), marker="o", ms=4, lw=2, elinewidth=1,
-                    capsize=2, label=_short(arm.label),
+                    capsize=2, label=short(arm.label),
                 )  # fmt: skip
             ax.set_xticks(range(len(PHASES)), PHASES)
             ax.set_xlim(-0.3, len(PHASES) - 0.7)
@@ -148,15 +146,11 @@ def _height(num_rows: int) -> float:
 
 
 def _rows_of(ax: Axes, labels: Sequence[str]) -> None:
-    ax.set_yticks(range(len(labels)), [_short(label) for label in reversed(labels)])
+    ax.set_yticks(range(len(labels)), [short(label) for label in reversed(labels)])
     ax.set_ylim(-0.6, len(labels) - 0.4)
     ax.grid(axis="y", visible=False)
 
 
 def _legend(ax: Axes, num: int) -> None:
-    if 1 < num <= _MOST_IN_LEGEND:
+    if 1 < num <= MOST_IN_LEGEND:
         ax.legend(fontsize=8)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _SHORT else label[: _SHORT - 3] + "..."

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from rrl.report.arms import TOKENS, Arm, curve_of, mean_curve
 from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, Chart, Histogram, has_any, histogram_values
-from rrl.report.svg import STYLE, as_svg, colour
+from rrl.report.svg import MOST_IN_LEGEND, STYLE, as_svg, colour, short
 
 _Band = tuple[np.ndarray, np.ndarray, np.ndarray, str]
 _DASH = ("-", "--", ":")  # by Line.dash
@@ -39,7 +39,7 @@ def write_charts(charts: Sequence[Chart], arms: Sequence[Arm], folder: Path) -> 
             axes = figure.subplots(1, len(drawn), squeeze=False)[0]
             for ax, histogram in zip(axes, drawn, strict=True):
                 _histogram(ax, histogram, arms)
-            if len(arms) > 1:
+            if 1 < len(arms) <= MOST_IN_LEGEND:
                 axes[0].legend()
             written.append(folder / "store_histograms.png")
             figure.savefig(written[-1])
@@ -55,7 +55,7 @@ def histogram_svg(histogram: Histogram, arms: Sequence[Arm]) -> str:
         figure = Figure(figsize=(4.4, 3.0))
         ax = figure.subplots()
         _histogram(ax, histogram, arms)
-        if len(arms) > 1:
+        if 1 < len(arms) <= MOST_IN_LEGEND:
             ax.legend()
         return figure
 
@@ -177,10 +177,11 @@ def _histogram(ax: Axes, histogram: Histogram, arms: Sequence[Arm]) -> None:
             ax.hist(
                 numbers,
                 bins=bins.tolist(),
+                histtype="stepfilled",  # one path an arm, not one a bar
                 weights=np.full(len(numbers), 1 / len(numbers)),
                 color=colour(number),
                 alpha=0.55 if len(arms) > 1 else 0.85,
-                label=f"{arm.label} ({len(numbers)} prefixes)",
+                label=f"{short(arm.label)} ({len(numbers)} prefixes)",
             )
     ax.set_title(histogram.title)
     ax.set_xlabel(histogram.x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rrl",
 }
 _INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
+MOST_IN_LEGEND = 12  # arms; a longer legend leaves its axes no room
 _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 
 
@@ -44,4 +46,20 @@ def as_svg(draw: Callable[[], Figure | None]) -> str:
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return slim(svg[svg.index("<svg") :]).replace(_INK, "currentColor")
+
+
+def slim(svg: str) -> str:
+    """Without metadata, comments and line ends, and with hundredths of a point: half the size, the same picture."""
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
+    svg = re.sub(r"(?<=\d)(\.\d\d)\d+", r"\1", svg)
+    return re.sub(r"\s*\n\s*", " ", svg)
+
+
+def short(label: str, most: int = 26) -> str:
+    """A label that fits beside an axis or into a legend: keys without their groups, then both ends of it.
+
+    "rrl replay/selection=gap learner.lr=.1" -> "rrl selection=gap lr=.1".
+    """
+    label = re.sub(r"\S*[./](?=\w+=)", "", label)
+    return label if len(label) <= most else f"{label[: most // 3]}...{label[most // 3 + 3 - most :]}"

@@ -9,6 +9,7 @@ from rrl.report.gallery import gallery
 from rrl.report.load import load_run
 from rrl.report.settings import differing
 from rrl.report.standing import TAUS, standings
+from rrl.report.svg import short, slim
 
 HARD = "eval/hard_success"
 
@@ -93,3 +94,14 @@ def test_without_data_every_section_says_what_is_missing(tmp_path):
     assert "no run has rows in tables/turned.jsonl" in gallery(arms)
     assert "<table" in sections.cost_section(arms, tmp_path)  # steps and tokens are known of every run
     assert sections.settings_section(arms[:1]) == '<p class="soft">- (one arm: nothing to differ from)</p>'
+
+
+def test_long_labels_keep_what_tells_them_apart():
+    assert short("rrl replay/selection=gap learner.lr=.1") == "rrl selection=gap lr=.1"
+    assert short("rrl learner.lr=0.010 replay/selection=value_threshold_10") == "rrl lr=0...ue_threshold_10"
+
+
+def test_a_slim_picture_keeps_its_paths_to_a_hundredth_and_its_words():
+    path, words = '<path d="M 10.123456 7\nL 3.5 0.999999"/>', "<text>a 1.5</text>"
+    svg = f"<svg>\n <metadata>\n x 1.2345\n</metadata><!-- note -->\n{path}\n{words}\n</svg>"
+    assert slim(svg) == '<svg> <path d="M 10.12 7 L 3.5 0.99"/> <text>a 1.5</text> </svg>'
