@@ -12,21 +12,26 @@ from typing import Any
 import numpy as np
 
 from rrl.records import Attempt, Progress, Signals
+from rrl.turned import Turned
 from rrl.types import Metrics
 
 _DECAY = 0.9  # forgetting per row of the running win rates: the same as the root success rate e_p's
 
 
 class Exploration:
-    """Stateful observer of all attempts; remembers which problems were ever solved, and from where."""
+    """Stateful observer of all attempts; remembers which problems were ever solved, and from where.
+
+    turned: which replayed prefixes failed at first and were solved later.
+    """
 
     def __init__(self) -> None:
+        self.turned = Turned()
         self._solved: dict[str, set[str]] = {"bare": set(), "replayed": set()}
         self._hard: set[str] = set()
         # problem -> (decayed wins, decayed weight); the ratio is the running win rate, unbiased from the first row on.
         self._wins: dict[str, dict[str, tuple[float, float]]] = {"bare": {}, "replayed": {}}
 
-    def observe(self, attempts: Sequence[Attempt], progress: Progress) -> tuple[Metrics, Signals | None]:  # noqa: ARG002
+    def observe(self, attempts: Sequence[Attempt], progress: Progress) -> tuple[Metrics, Signals | None]:
         """Book a step's attempts.
 
         Returns:
@@ -37,6 +42,9 @@ class Exploration:
         metrics = _rollout_metrics("fresh", fresh) | _rollout_metrics("replayed", replayed)
         new = self._book("bare", fresh)
         self._book("replayed", replayed)
+        self.turned.observe(replayed, progress.step)
+        if replayed:
+            metrics["rollout/prefix_tokens"] = float(sum(len(a.start.prefix) for a in replayed))
         for name, solved in self._solved.items():
             metrics[f"explore/coverage_{name}"] = len(solved)
             metrics[f"explore/hard_coverage_{name}"] = len(solved & self._hard)
@@ -80,6 +88,7 @@ class Exploration:
         return {
             "solved": {origin: sorted(found) for origin, found in self._solved.items()},
             "hard": sorted(self._hard),
+            "turned": self.turned.state_dict(),
             "wins": {o: {p: list(wins[p]) for p in sorted(wins)} for o, wins in self._wins.items()},
         }
 
@@ -87,6 +96,8 @@ class Exploration:
         """Restore what ``state_dict`` gave."""
         self._solved = {origin: set(found) for origin, found in state["solved"].items()}
         self._hard = set(state["hard"])
+        if "turned" in state:  # a checkpoint of before this record: it begins empty, and decides nothing
+            self.turned.load_state_dict(state["turned"])
         self._wins = {o: {p: (float(w), float(n)) for p, (w, n) in wins.items()} for o, wins in state["wins"].items()}
 
 

@@ -195,6 +195,7 @@ def _train(
             log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
+    house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
     return status, progress, final, saver.stop
 
 

@@ -38,6 +38,11 @@ class Arena:
         self.holes += length
 
     @property
+    def num_bytes(self) -> int:
+        """Of the tokens that are addressed."""
+        return (self.used - self.holes) * self._tokens.itemsize
+
+    @property
     def wasteful(self) -> bool:
         return self.used > _SMALL and self.holes > MAX_HOLE_FRAC * self.used
 

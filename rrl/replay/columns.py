@@ -12,6 +12,7 @@ class Columns:
 
     def __init__(self, dtypes: Mapping[str, str]) -> None:
         self._dtypes = dict(dtypes)
+        self.row_bytes = sum(np.dtype(dtype).itemsize for dtype in dtypes.values())
         self.clear()
 
     def clear(self) -> None:

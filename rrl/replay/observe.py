@@ -100,6 +100,7 @@ def store_metrics(store: Store, step: int) -> Metrics:
     num_open = int((unparked & (columns["sleep_until"] <= step)).sum())
     return {
         "replay/store_size": float(len(store)),
+        "replay/store_bytes": float(store.shelf.num_bytes),
         "replay/open_size": float(num_open),
         "replay/asleep": float(int(unparked.sum()) - num_open),
         "replay/quarantined": float((columns.alive & (columns["status"] == QUARANTINE)).sum()),

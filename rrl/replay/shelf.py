@@ -57,6 +57,11 @@ class Shelf:
         """Numbers of the problems that own entries, ascending."""
         return sorted(self._rows_of)
 
+    @property
+    def num_bytes(self) -> int:
+        """What the entries take: their columns and their tokens, room for growth not counted."""
+        return len(self) * self.columns.row_bytes + self._arena.num_bytes
+
     def find(self, key: str) -> int | None:
         """The entry with this key, None if there is none."""
         return self._row_of_key.get(int(key, 16))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rrl.report.load import Run
-from rrl.report.stats import t_interval
+from rrl.report.stats import t_half_widths, t_interval
 
 STEPS, TOKENS = "progress/step", "progress/sampled_tokens"
 _GRID_POINTS = 200  # of a mean curve: more than a plot's pixels can tell apart
@@ -88,9 +88,7 @@ def mean_curve(
     first, last = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     grid = np.linspace(first, max(first, last), min(_GRID_POINTS, max(len(x) for x, _ in curves)))
     values = np.array([np.interp(grid, x, y) for x, y in curves])
-    intervals = [t_interval(column.tolist()) for column in values.T]
-    half = np.array([h if h is not None else 0.0 for _, h in intervals])
-    return grid, values.mean(axis=0), half
+    return grid, values.mean(axis=0), t_half_widths(values)
 
 
 def place_of(run: Run, below: Path) -> str:

@@ -18,15 +18,19 @@ from rich.table import Table
 from rrl.report import page
 from rrl.report.arms import Arm, group_arms, place_of
 from rrl.report.charts import COMPARISON_CHARTS
+from rrl.report.contrast import baseline_of
+from rrl.report.cost import HEADLINE
+from rrl.report.gallery import gallery
+from rrl.report.gather import read_runs
 from rrl.report.grid import draw_grid, grid_of
-from rrl.report.load import Run, find_runs, load_run
+from rrl.report.load import Run
 from rrl.report.plots import write_charts
 from rrl.report.run_report import made_by
 from rrl.report.runs_csv import write_csv
+from rrl.report.sections import aggregate_section, cost_section, exploration_section, settings_section
 from rrl.report.stats import paired_permutation, t_interval
-from rrl.report.summary import print_pointers
+from rrl.report.summary import print_notes, print_pointers
 
-HEADLINE = "eval/hard_success"
 _COLUMNS = {
     "hard success": HEADLINE,
     "capability": "eval/capability",
@@ -38,6 +42,7 @@ _COLUMNS = {
 }
 
 
+_MOST_IN_TITLE = 4  # arms
 _MOST_ARMS = 24  # whose curves a reader can tell apart, and a terminal's table can hold
 
 
@@ -65,20 +70,42 @@ def write_comparison(folders: Sequence[Path], out: Path) -> Comparison:
         for arm in arms
     ]
     headings = ("arm", "seeds", *_COLUMNS, "expected hard success")
-    sections = [
-        page.section("arms", "Arms", page.table(headings, rows) + _differences(arms)),
-        page.section("curves", "Curves", body),
-        page.section("runs", "Runs", _runs_table(runs, out.parent)),
-        page.section("made", "How it was made", made_by(runs)),
-    ]
-    lead = "<p>Means over seeds \u00b1 95 % t-interval; no interval for one seed. Bands are the same intervals.</p>"
+    few, kept = _few(arms)
+    parts = {
+        "arms": ("arms", "Arms", page.table(headings, rows) + _differences(arms)),
+        "aggregate": ("aggregate", "Over tasks and seeds", kept + aggregate_section(few, out)),
+        "curves": ("curves", "Learning curves", body),
+        "phases": ("exploration", "Exploration by phase: does it decline, and does replay keep it?",
+                   kept + exploration_section(few, out)),
+        "cost": ("cost", "What replay costs, and what it brings", kept + cost_section(few, out)),
+        "settings": ("settings", "Settings that differ", kept + settings_section(few)),
+        "turned-section": ("turned prefixes", "Prefixes that turned from failing to solved", gallery(arms)),
+        "runs": ("runs", "Runs", _runs_table(runs, out.parent)),
+        "made": ("how it was made", "How it was made", made_by(runs)),
+    }  # fmt: skip
+    lead = "<p>Means over seeds \u00b1 95 % t-interval; no interval for one seed. Bands are the same intervals. " \
+           "A click on a heading sorts its table; drag across a plot to zoom, double-click to go back.</p>"  # fmt: skip
     lead += "".join(f'<p class="note">{page.text(note)}</p>' for note in notes)
-    links = {"arms": "arms", "curves": "curves", "runs": "runs", "made": "how it was made"}
+    sections = [page.section(key, heading, html) for key, (_, heading, html) in parts.items()]
+    links = {key: link for key, (link, _, _) in parts.items()}
     path = out / "comparison.html"
-    path.write_text(
-        page.page("Comparison: " + " / ".join(a.label for a in arms), lead, sections, drawings, links), encoding="utf-8"
-    )
+    title = "Comparison: " + " / ".join(a.label for a in arms) if len(arms) <= _MOST_IN_TITLE else None
+    whole = page.page(title or f"Comparison of {len(arms)} arms", lead, sections, drawings, links)
+    path.write_text(whole, encoding="utf-8")
     return Comparison(arms, path, notes)
+
+
+def _few(arms: Sequence[Arm]) -> tuple[list[Arm], str]:
+    """(the arms that a picture can hold: the baseline and the best ones, in their order; a word on it, as HTML)."""
+    if len(arms) <= _MOST_ARMS:
+        return list(arms), ""
+    best = _best(arms)[: _MOST_ARMS - 1]
+    chosen = [arm for arm in arms if arm is baseline_of(arms) or any(arm is b for b in best)]
+    return chosen, f'<p class="soft">The baseline and the best of {len(arms)} arms by hard success.</p>'
+
+
+def _best(arms: Sequence[Arm]) -> list[Arm]:
+    return sorted(arms, key=lambda arm: -(arm.mean(HEADLINE) or (-1.0, None))[0])
 
 
 def _curves(arms: Sequence[Arm], out: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -107,43 +134,15 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     arms = comparison.arms
     if len(arms) > _MOST_ARMS:
-        arms = sorted(arms, key=lambda arm: -(arm.mean(HEADLINE) or (-1.0, None))[0])[:_MOST_ARMS]
+        arms = _best(arms)[:_MOST_ARMS]
         table.title = f"The best {_MOST_ARMS} of {len(comparison.arms)} arms by hard success; means over seeds"
     for arm in arms:
         # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
         cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
         table.add_row(f"{arm.label} ({len(arm.runs)})", *cells)
     console.print(table)
-    for note in comparison.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_notes(console, comparison.notes)
     print_pointers(console, report=comparison.html, next_command=next_command)
-
-
-def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """All readable runs among and below ``folders``, and notes on what is missing from the means.
-
-    Raises:
-      ValueError: no run can be read.
-    """
-    runs, notes = [], []
-    for folder in find_runs(folders):
-        try:
-            runs.append(load_run(folder))
-        except ValueError as error:
-            notes.append(f"left out: {error}")
-    if not runs:
-        raise ValueError("no run can be read: " + "; ".join(notes))
-    arms = group_arms(runs)
-    for run in runs:
-        if not run.finished and not any(run is r for arm in arms for r in arm.runs):
-            notes.append(
-                f"not in the means: {run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}"
-            )
-        elif not run.finished:
-            notes.append(
-                f"{run.folder.name} ({run.name}, seed {run.seed}) is {run.summary['status']}, as is all of its arm"
-            )
-    return runs, notes
 
 
 def _values(arm: Arm, metric: str) -> list[float]:
@@ -209,4 +208,4 @@ def _runs_table(runs: Sequence[Run], below: Path) -> str:
         ]
         for r in runs
     ]
-    return page.table(("folder", "experiment", "seed", "status", *_COLUMNS), rows)
+    return page.table(("folder", "experiment", "seed", "status", *_COLUMNS), rows, left_columns=(1, 3))

@@ -1,20 +1,24 @@
 """Reads run folders: metrics.jsonl, summary.json, config.yaml and tables/prefixes.jsonl.
 
-Everything a report shows comes through here, from files alone: no model, no torch. A torn last line
-(a killed run) is left out and noted; anything else that is wrong is an error naming file and line.
+Everything a report shows comes through here, from files alone: no model, no torch. What is torn, damaged or of
+another version is left out and noted; only a folder without one readable record is an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rrl.metrics import CATALOGUE
+
 _MARKS = ("metrics.jsonl", "summary.json", "done.json")  # any of them makes a folder a run folder
+_COUNTS = ("value", "uses", "wins", "born_step", "age_steps", "depth_frac")  # columns of tables/prefixes.jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,7 @@ class Run:
 
     records: metrics by name, one dict a step in file order, lines of one step merged.  summary:
     summary.json, or what can be said without it.  prefixes: the stored prefixes, with ``age_steps``.
+    turned: replayed prefixes that turned from failing to solved.
     notes: what a reader of the report should know.
     """
 
@@ -30,6 +35,7 @@ class Run:
     summary: dict[str, Any]
     records: tuple[dict[str, float], ...]
     prefixes: tuple[dict[str, Any], ...]
+    turned: tuple[dict[str, Any], ...]
     config: str
     notes: tuple[str, ...]
 
@@ -64,8 +70,7 @@ def load_run(folder: Path) -> Run:
     """Read one run folder.
 
     Raises:
-      ValueError: no such folder, metrics.jsonl missing, empty or damaged before its last line,
-        summary.json damaged; each with what to do.
+      ValueError: no such folder, metrics.jsonl missing or without one readable record; each with what to do.
     """
     if not folder.is_dir():
         raise ValueError(f"run folder {str(folder)!r} does not exist; expected a folder with metrics.jsonl in it")
@@ -73,25 +78,35 @@ def load_run(folder: Path) -> Run:
     if not path.is_file():
         raise ValueError(f"{str(folder)!r} has no metrics.jsonl; was it trained with tracker=[jsonl,...]?")
     lines, notes = _read_jsonl(path)
-    if not lines:
-        raise ValueError(f"{str(path)!r} is empty: the run stopped before its first record; look into its log")
-    summary, remark = _summary(folder, lines)
-    table = folder / "tables" / "prefixes.jsonl"
-    prefixes, torn = _read_jsonl(table) if table.is_file() else ([], [])
+    records, odd = _records(lines, path)
+    if not records:
+        why = "; ".join(notes + odd) or "the run stopped before its first record; look into its log"
+        raise ValueError(f"{str(path)!r} is empty: {why}")
+    summary, remark = _summary(folder, records)
+    prefixes, torn = _table(folder, "prefixes")
+    turned, torn_too = _table(folder, "turned")
     config = folder / "config.yaml"
     return Run(
         folder=folder,
         summary=summary,
-        records=tuple(_merged(lines, path)),
+        records=tuple(records),
         prefixes=tuple(_aged(row, summary) for row in prefixes),
-        config=config.read_text() if config.is_file() else "",
-        notes=tuple(notes + remark + torn),
+        turned=tuple(turned),
+        config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else "",
+        notes=tuple(notes + odd + remark + torn + torn_too),
     )
 
 
+def _table(folder: Path, name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    path = folder / "tables" / f"{name}.jsonl"
+    return _read_jsonl(path) if path.is_file() else ([], [])
+
+
 def _aged(row: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
-    """A stored prefix with its age at the end of the run, where it says when it was born."""
-    return {"age_steps": summary["steps"] - row["born_step"], **row} if "born_step" in row else row
+    """A stored prefix with its age at the end of the run, where it says when it was born; a count that another version
+    wrote in another form is left out."""
+    row = {k: v for k, v in row.items() if k not in _COUNTS or _is_number(v)}
+    return {"age_steps": summary["steps"] - row["born_step"], **row} if _is_number(row.get("born_step")) else row
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -111,69 +126,105 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
+def unstarted(folders: Sequence[Path]) -> list[Path]:
+    """Job folders below ``folders`` in which no run left a mark: jobs that never came to their first record."""
+    jobs = {p.parent for folder in folders for mark in (".hydra", "config.yaml") for p in folder.rglob(mark)}
+    return sorted(job for job in jobs if not _is_run(job) and not {".hydra", "checkpoints"} & {*job.parts})
+
+
 def _is_run(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in _MARKS)
 
 
 def _read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """(objects, notes); a last line without its end is left out with a note."""
+    """(objects, notes); lines that are no JSON object are left out, each file with one note."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     objects: list[dict[str, Any]] = []
+    damaged: list[int] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-            if not isinstance(value, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            if number == len(lines):  # no newline after it: the writer was killed in the middle
-                return objects, [
-                    f"the last line of {path.name} is torn (the run was killed while writing) and left out"
-                ]
-            raise ValueError(f"{str(path)!r} line {number} is not a JSON object ({error}); delete that line") from error
-        objects.append(value)
-    return objects, []
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            objects.append(value)
+        else:
+            damaged.append(number)
+    if damaged == [len(lines)]:  # no newline after it: the writer was killed in the middle
+        return objects, [f"the last line of {path.name} is torn (the run was killed while writing) and left out"]
+    return objects, [f"{path.name}: {_some(damaged)} cannot be read and left out"] if damaged else []
 
 
-def _merged(lines: Sequence[dict[str, Any]], path: Path) -> Iterator[dict[str, float]]:
-    """Lines of one step as one record (an evaluation may be written after its training step)."""
+def _some(numbers: Sequence[int]) -> str:
+    first = ", ".join(str(n) for n in numbers[:3])
+    return f"line{'s' if len(numbers) > 1 else ''} {first}" + (f" and {len(numbers) - 3} more" if numbers[3:] else "")
+
+
+def _records(lines: Sequence[dict[str, Any]], path: Path) -> tuple[list[dict[str, float]], list[str]]:
+    """(records, notes): lines of one step as one record (an evaluation may be written after its training step); what
+    has no place, or is not a finite number, is left out; names that this version does not know are noted."""
     by_step: dict[float, dict[str, float]] = {}
+    lost, odd, placeless = 0, set[str](), 0
     for line in lines:
-        if "progress/step" not in line or "progress/sampled_tokens" not in line:
-            raise ValueError(
-                f"{str(path)!r} has a line without progress/step and progress/sampled_tokens: {str(line)[:80]}"
-            )
-        by_step.setdefault(line["progress/step"], {}).update(line)
-    yield from by_step.values()
+        numbers = {name: value for name, value in line.items() if _is_number(value)}
+        odd |= line.keys() - numbers.keys()
+        lost += len(line) - len(numbers)
+        if not {"progress/step", "progress/sampled_tokens"} <= numbers.keys():
+            placeless += 1
+            continue
+        by_step.setdefault(numbers["progress/step"], {}).update(numbers)
+    notes = []
+    if placeless:
+        notes.append(f"{path.name}: {placeless} lines without progress/step and progress/sampled_tokens are left out")
+    if lost:
+        notes.append(f"{path.name}: {lost} values that are no finite number are left out ({_names(odd)})")
+    if unknown := {name for record in by_step.values() for name in record} - CATALOGUE.keys():
+        notes.append(f"recorded by another version: {len(unknown)} metrics not in the catalogue ({_names(unknown)})")
+    return list(by_step.values()), notes
 
 
-def _summary(folder: Path, lines: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """summary.json over what the records tell; a run without one is unfinished."""
-    last = lines[-1]
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _names(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _summary(folder: Path, records: Sequence[dict[str, float]]) -> tuple[dict[str, Any], list[str]]:
+    """(summary.json over what the records tell, notes); a run without one is unfinished."""
+    last = records[-1]
     known: dict[str, Any] = {
-        "name": folder.name,
-        "seed": 0,
-        "status": "unfinished",
-        "final": {},
-        "expected": {},
-        "overrides": [],
-        "versions": {},
-        "command": "",
-        "commit": "",
-        "device": "",
-        "steps": last.get("progress/step", 0),
-        "sampled_tokens": last.get("progress/sampled_tokens", 0),
-        "seconds": sum(line.get("time/step_s", 0.0) for line in lines),
-    }
+        "name": folder.name, "seed": 0, "status": "unfinished", "final": {}, "expected": {}, "overrides": [],
+        "versions": {}, "command": "", "commit": "", "device": "", "steps": int(last["progress/step"]),
+        "sampled_tokens": int(last["progress/sampled_tokens"]),
+        "seconds": sum(record.get("time/step_s", 0.0) for record in records),
+    }  # fmt: skip
     path = folder / "summary.json"
     if not path.is_file():
         return known, ["no summary.json: the run has not ended, or was killed"]
     try:
-        read = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{str(path)!r} is not JSON ({error}); delete it to report what metrics.jsonl holds"
-        ) from error
+        read = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        if not isinstance(read, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        return known, [f"summary.json cannot be read ({error}); what metrics.jsonl tells stands in for it"]
     notes = [] if read.get("status") == "finished" else [f"the run's status is {read.get('status')!r}, not 'finished'"]
-    return known | {k: v for k, v in read.items() if v is not None}, notes
+    fits = {k: v for k, v in read.items() if v is not None and (k not in known or _like(v, known[k]))}
+    if odd := {k for k in known if read.get(k) is not None} - fits.keys():
+        notes.append(f"summary.json: {_names(odd)} of another form than this version's, not used")
+    if absent := known.keys() - read.keys():
+        notes.append(f"summary.json has no {_names(absent)} (written by another version, or by hand)")
+    summary = known | fits
+    summary["final"] = {k: v for k, v in summary["final"].items() if _is_number(v)}
+    pairs = {k: v for k, v in summary["expected"].items() if isinstance(v, list) and all(map(_is_number, v))}
+    promised, summary["expected"] = summary["expected"], {k: v for k, v in pairs.items() if len(v) == 2}
+    if wrong := promised.keys() - summary["expected"].keys():
+        notes.append(f"summary.json: expected {_names(set(wrong))} is no [value, tolerance], not used")
+    return summary, notes
+
+
+def _like(value: Any, default: Any) -> bool:
+    return _is_number(value) if isinstance(default, (int, float)) else isinstance(value, type(default))

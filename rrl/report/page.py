@@ -18,7 +18,8 @@ from rrl.report.arms import Arm, mean_curve
 from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, has_any
 from rrl.report.plots import histogram_svg
 
-_MOST_POINTS = 400  # of a curve on the page
+_MOST_POINTS, _FEWEST_POINTS = 400, 60  # of a curve on the page: its pixels, and what still shows its course
+_NUMBERS = 65_000  # of all curves together: about 450 kB, so that a page of many arms can still be sent to somebody
 
 
 def text(value: object) -> str:
@@ -72,6 +73,8 @@ def curves(charts: Sequence[Chart], arms: Sequence[Arm]) -> tuple[str, list[dict
     cards: list[str] = []
     drawings: list[dict[str, Any]] = []
     missing: list[str] = []
+    per_arm = sum(len(chart.lines) * len(chart.axes) for chart in charts)
+    most = min(_MOST_POINTS, max(_FEWEST_POINTS, _NUMBERS // max(1, 3 * per_arm * len(arms))))
     for chart in charts:
         if not has_any(chart, arms):
             missing.append(f"{chart.title} (no {' or '.join(line.metric for line in chart.lines)})")
@@ -79,7 +82,7 @@ def curves(charts: Sequence[Chart], arms: Sequence[Arm]) -> tuple[str, list[dict
         panels = [(f": {arm.label}", [arm]) for arm in arms] if chart.shade and len(arms) > 1 else [("", list(arms))]
         for suffix, members in panels:
             for axis in chart.axes:
-                drawing = _drawing(chart, members, axis, f"plot{len(drawings)}")
+                drawing = _drawing(chart, members, axis, f"plot{len(drawings)}", most)
                 if drawing["series"]:
                     drawings.append(drawing)
                     place = f'<div class="plot" id="{drawing["id"]}"></div>'
@@ -95,7 +98,7 @@ def page(
     """The whole file. lead: HTML under the title.  links: section id -> text of the navigation."""
     navigation = " ".join(f'<a href="#{text(i)}">{text(name)}</a>' for i, name in links.items())
     # "</" would end a script element inside JSON text.
-    data = json.dumps(list(drawings), allow_nan=False).replace("</", "<\\/")
+    data = json.dumps(list(drawings), allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title><link rel="icon" href="data:,">
@@ -109,6 +112,7 @@ def page(
 <script type="application/json" id="palette">{json.dumps(PALETTE)}</script>
 <script>{_asset("uPlot.iife.min.js")}</script>
 <script>{_asset("page.js")}</script>
+<script>{_asset("tables.js")}</script>
 </body></html>
 """
 
@@ -117,14 +121,26 @@ def _asset(name: str) -> str:
     return (files("rrl.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dict[str, Any]:
-    """Curves as plain lists. One arm: colours are metrics; several: colours are arms, dashes metrics."""
+def _short(value: float, digits: int) -> float | int:
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str, most: int) -> dict[str, Any]:
+    """Curves as plain lists. One arm: colours are metrics; several: colours are arms, dashes metrics.
+
+    most: points of a curve.  A series names its x by its place in ``xs``: a mean and its band share one.
+    """
+    xs: list[list[float | int]] = []
     series: list[dict[str, Any]] = []
     bands: list[dict[str, Any]] = []
     means: dict[int, int] = {}
 
     def add(x: np.ndarray, y: np.ndarray, *, label: str, ink: int, dash: int, width: float, alpha: float) -> int:
-        keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).astype(int))
+        keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), most)).astype(int))
+        places = [_short(v, 7) for v in x[keep]]
+        if places not in xs:
+            xs.append(places)
         series.append(
             {
                 "label": label,
@@ -132,8 +148,8 @@ def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dic
                 "dash": dash,
                 "width": width,
                 "alpha": alpha,
-                "x": [float(v) for v in x[keep]],
-                "y": [float(f"{v:.5g}") for v in y[keep]],
+                "x": xs.index(places),
+                "y": [_short(v, 4) for v in y[keep]],
             }
         )
         return len(series) - 1
@@ -160,6 +176,7 @@ def _drawing(chart: Chart, arms: Sequence[Arm], axis: str, identity: str) -> dic
         "x": AXIS_LABEL[axis],
         "y": chart.y,
         "unit": chart.unit_range,
+        "xs": xs,
         "series": series,
         "bands": bands,
     }

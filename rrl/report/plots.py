@@ -6,10 +6,8 @@ apart, thin lines are seeds, bands are 95 % t-intervals over seeds (none for one
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,31 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from rrl.report.arms import TOKENS, Arm, curve_of, mean_curve
-from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, Histogram, has_any, histogram_values
+from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, Chart, Histogram, has_any, histogram_values
+from rrl.report.svg import MOST_IN_LEGEND, STYLE, as_svg, colour, short
 
 _Band = tuple[np.ndarray, np.ndarray, np.ndarray, str]
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 130,
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "svg.hashsalt": "rrl",
-}
 _DASH = ("-", "--", ":")  # by Line.dash
-INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
-
-
-def colour(index: int) -> str:
-    """The palette's colour on white, round and round."""
-    return PALETTE[index % len(PALETTE)][0]
-
 
 def write_charts(charts: Sequence[Chart], arms: Sequence[Arm], folder: Path) -> list[Path]:
     """One PNG a chart that has data, histograms of the store last; returns their paths."""
@@ -61,7 +39,7 @@ def write_charts(charts: Sequence[Chart], arms: Sequence[Arm], folder: Path) -> 
             axes = figure.subplots(1, len(drawn), squeeze=False)[0]
             for ax, histogram in zip(axes, drawn, strict=True):
                 _histogram(ax, histogram, arms)
-            if len(arms) > 1:
+            if 1 < len(arms) <= MOST_IN_LEGEND:
                 axes[0].legend()
             written.append(folder / "store_histograms.png")
             figure.savefig(written[-1])
@@ -72,19 +50,16 @@ def histogram_svg(histogram: Histogram, arms: Sequence[Arm]) -> str:
     """An inline SVG that takes the page's text colour; empty where no run stored prefixes."""
     if not any(len(histogram_values(histogram, run)) for arm in arms for run in arm.runs):
         return ""
-    ink: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-    )
-    with mpl.rc_context({**STYLE, **ink, "savefig.transparent": True}):
+
+    def draw() -> Figure:
         figure = Figure(figsize=(4.4, 3.0))
         ax = figure.subplots()
         _histogram(ax, histogram, arms)
-        if len(arms) > 1:
+        if 1 < len(arms) <= MOST_IN_LEGEND:
             ax.legend()
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+        return figure
+
+    return as_svg(draw)
 
 
 def _headline(chart: Chart, arms: Sequence[Arm]) -> Figure:
@@ -202,10 +177,11 @@ def _histogram(ax: Axes, histogram: Histogram, arms: Sequence[Arm]) -> None:
             ax.hist(
                 numbers,
                 bins=bins.tolist(),
+                histtype="stepfilled",  # one path an arm, not one a bar
                 weights=np.full(len(numbers), 1 / len(numbers)),
                 color=colour(number),
                 alpha=0.55 if len(arms) > 1 else 0.85,
-                label=f"{arm.label} ({len(numbers)} prefixes)",
+                label=f"{short(arm.label)} ({len(numbers)} prefixes)",
             )
     ax.set_title(histogram.title)
     ax.set_xlabel(histogram.x)

@@ -12,8 +12,9 @@ import matplotlib
 import numpy as np
 
 from rrl.report.arms import Arm, group_arms
-from rrl.report.compare import HEADLINE, read_runs
+from rrl.report.cost import HEADLINE
 from rrl.report.dialogue import dialogue_section
+from rrl.report.gather import read_runs
 from rrl.report.grid import Grid, draw_grid, grid_of, grid_table
 from rrl.report.load import Run
 from rrl.report.runs_csv import mean_of, write_csv

@@ -9,8 +9,11 @@ from typing import Any
 from rrl.report import page
 from rrl.report.arms import Arm
 from rrl.report.charts import RUN_CHARTS
+from rrl.report.gallery import gallery
 from rrl.report.load import Run, load_run
+from rrl.report.phases import phased
 from rrl.report.plots import write_charts
+from rrl.report.sections import exploration_told
 from rrl.report.summary import summary_rows
 
 _MOST_PREFIXES = 300
@@ -37,10 +40,15 @@ def write_run_report(folder: Path) -> Run:
     sections = [
         page.section("summary", "Measured and expected", _summary(run)),
         page.section("curves", "Curves", body),
+        page.section("phases", "Exploration by phase", exploration_told(phased([arm]))),
+        page.section("turned-section", "Prefixes that turned from failing to solved", gallery([arm])),
         page.section("stored", "Stored prefixes", _prefixes(run.prefixes)),
         page.section("made", "How it was made", made_by([run]) + _config(run)),
     ]
-    links = {"summary": "numbers", "curves": "curves", "stored": "stored prefixes", "made": "how it was made"}
+    links = {
+        "summary": "numbers", "curves": "curves", "phases": "exploration", "turned-section": "turned prefixes",
+        "stored": "stored prefixes", "made": "how it was made",
+    }  # fmt: skip
     whole = page.page(f"{run.name}, seed {run.seed}", _lead(run), sections, drawings, links)
     (folder / "report.html").write_text(whole, encoding="utf-8")
     return run

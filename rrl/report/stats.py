@@ -1,7 +1,7 @@
 """Statistics over seeds, small and without dependencies beyond numpy and scipy.
 
-t-intervals for means of a few seeds; the interquartile mean with a stratified bootstrap for several
-tasks (Agarwal et al. 2021, arXiv:2108.13264); a paired permutation test for two arms on equal seeds.
+t-intervals for means of a few seeds; a paired permutation test for two arms on equal seeds. What takes several
+tasks together (interquartile mean, profiles) is in ``aggregate``.
 """
 
 from __future__ import annotations
@@ -37,30 +37,11 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def iqm(values: Sequence[float]) -> float:
-    """Interquartile mean: the mean without the lowest and the highest quarter. 1..8 -> 4.5."""
-    return float(stats.trim_mean(np.ravel(values), 0.25))
-
-
-def bootstrap_iqm(
-    scores: np.ndarray, *, generator: np.random.Generator, repetitions: int = 10_000, level: float = 0.95
-) -> tuple[float, float, float]:
-    """IQM over all runs and tasks, with a percentile interval from resampling seeds within each task.
-
-    Args:
-      scores: [seeds, tasks].
-      generator: source of the resampling.
-      repetitions: bootstrap samples.
-      level: of confidence, in (0, 1).
-    Returns:
-      (iqm, low, high).
-    """
-    seeds, tasks = scores.shape
-    index = generator.integers(0, seeds, size=(repetitions, seeds, tasks))
-    resampled = scores[index, np.arange(tasks)].reshape(repetitions, -1)
-    samples = stats.trim_mean(resampled, 0.25, axis=1)
-    low, high = np.quantile(samples, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return iqm(scores.ravel().tolist()), float(low), float(high)
+def t_half_widths(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """[points]: half widths of ``t_interval`` of every column of [seeds, points], two seeds or more."""
+    seeds = len(values)
+    quantile = float(stats.t.ppf((1.0 + level) / 2.0, seeds - 1))
+    return np.asarray(quantile * np.std(values, axis=0, ddof=1) / math.sqrt(seeds))
 
 
 def paired_permutation(

@@ -70,8 +70,8 @@ def summary_rows(final_metrics: Mapping[str, float], expected: Mapping[str, Sequ
     return rows
 
 
-def print_summary(summary: Mapping[str, Any], *, next_command: str, report: Path) -> None:
-    """Print the boxed table of one run's summary.json, where its page is, and the next command to type."""
+def print_summary(summary: Mapping[str, Any], *, notes: Sequence[str], next_command: str, report: Path) -> None:
+    """Print the boxed table of one run's summary.json, what is missing, where its page is, and what to type next."""
     console = Console()
     title = (
         f"{summary['name']}, seed {summary['seed']}: {summary['status']} after {summary['steps']} steps, "
@@ -86,7 +86,14 @@ def print_summary(summary: Mapping[str, Any], *, next_command: str, report: Path
         style = {"ok": "green", "outside": "bold red", "not measured": "yellow"}.get(row.verdict, "")
         table.add_row(row.metric, row.measured_text, row.expected_text, f"[{style}]{row.verdict}[/]" if style else "-")
     console.print(table)
+    print_notes(console, notes)
     print_pointers(console, report=report, next_command=next_command)
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    """What a reader must know of the files, each on one line."""
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_pointers(console: Console, *, report: Path, next_command: str) -> None:
@@ -103,4 +110,6 @@ def finish_run(folder: Path) -> None:
     run = write_run_report(folder)
     continued = f"rrl-train resume={folder}"
     next_command = f"rrl-eval checkpoint={folder}" if run.finished else continued
-    print_summary(run.summary | {"final": run.final}, next_command=next_command, report=folder / "report.html")
+    print_summary(
+        run.summary | {"final": run.final}, notes=run.notes, next_command=next_command, report=folder / "report.html"
+    )

@@ -1,11 +1,17 @@
 "use strict";
-// Draws every chart of the page with uPlot. A chart: {id, x, y, unit, series: [{label, colour, dash, width, alpha, x, y}], bands}.
+// Draws every chart of the page with uPlot. A chart: {id, x, y, unit, series: [{label, colour, dash, width, alpha, x, y}], bands, xs}; x is a place in xs.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const palette = JSON.parse(document.getElementById("palette").textContent);
   const short = v => v == null ? "-" : Math.abs(v) >= 1e6 ? +(v / 1e6).toFixed(2) + "M" : Math.abs(v) >= 1e3 ? +(v / 1e3).toFixed(1) + "k" : "" + +v.toFixed(3);
   const fade = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
+  // Two seeds have intervals of many deviations: lines set the scale, bands may leave it.
+  const within = chart => {
+    const seen = chart.series.filter(s => s.alpha).flatMap(s => s.y), low = Math.min(...seen), high = Math.max(...seen);
+    const room = 0.15 * (high - low) || 0.5;
+    return (plot, least, most) => [Math.max(least ?? low, low - room), Math.min(most ?? high, high + room)];
+  };
   let drawn = [];
 
   function draw(chart) {
@@ -16,18 +22,18 @@
     const tint = s => palette[s.colour % palette.length][dark.matches ? 1 : 0];
     const options = {
       width: place.clientWidth, height: 270, cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: chart.unit ? { range: [-0.02, 1.02] } : {} },
+      scales: { x: { time: false }, y: { range: chart.unit ? [-0.02, 1.02] : within(chart) } },
       axes: [
         { ...axis, label: chart.x, values: (u, vs) => vs.map(short), size: 34 },
         { ...axis, label: chart.y, values: (u, vs) => vs.map(short), size: 46 },
       ],
       series: [{ label: chart.x, value: (u, v) => short(v) }].concat(chart.series.map(s => ({
         label: s.label || "", stroke: fade(tint(s), s.alpha), width: s.width, dash: [undefined, [7, 5], [2, 4]][s.dash],
-        spanGaps: true, points: { show: s.x.length < 2 }, value: (u, v) => short(v), class: s.label ? "named" : "unnamed",
+        spanGaps: true, points: { show: s.y.length < 2 }, value: (u, v) => short(v), class: s.label ? "named" : "unnamed",
       }))),
       bands: chart.bands.map(b => ({ series: [b.upper + 1, b.lower + 1], fill: fade(palette[b.colour % palette.length][dark.matches ? 1 : 0], b.alpha) })),
     };
-    const plot = new uPlot(options, uPlot.join(chart.series.map(s => [s.x, s.y])), place);
+    const plot = new uPlot(options, uPlot.join(chart.series.map(s => [chart.xs[s.x], s.y])), place);
     drawn.push([plot, place]);
   }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from rrl.report.evaluation.visible import visible
-from rrl.report.plots import INK, STYLE, colour
+from rrl.report.svg import STYLE, as_svg, colour
 
 _MOST_OF_A_LABEL = 30  # characters
 Drawing = Callable[[Mapping[str, Any]], Figure | None]
@@ -33,17 +33,8 @@ def write_plots(figures: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def inline_svgs(figures: Mapping[str, Any]) -> list[str]:
     """The same as SVGs that take the page's text colour."""
-    ink: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-    )
-    svgs = []
-    with mpl.rc_context({**STYLE, **ink, "savefig.transparent": True}):
-        for draw in DRAWINGS.values():
-            if (figure := draw(figures)) is not None:
-                text = io.StringIO()
-                figure.savefig(text, format="svg", metadata={"Date": None})
-                svgs.append(text.getvalue()[text.getvalue().index("<svg") :].replace(INK, "currentColor"))
-    return svgs
+    drawn = [as_svg(partial(draw, figures)) for draw in DRAWINGS.values()]
+    return [svg for svg in drawn if svg]
 
 
 def pass_figure(figures: Mapping[str, Any]) -> Figure | None:

@@ -46,6 +46,7 @@ def test_rollout_metrics_of_five_attempts_by_hand():
     assert metrics["rollout/solved_hard_replayed"] == 1.0
     assert metrics["rollout/entropy_nats_replayed"] == 2.0
     assert metrics["rollout/tokens_replayed"] == 2
+    assert metrics["rollout/prefix_tokens"] == 1
 
 
 def test_signals_come_from_fresh_rows_only():
@@ -105,6 +106,16 @@ def test_save_load_continue_equals_never_stopped():
     resumed.load_state_dict(unbroken.state_dict())
     later = [attempt("b", (4,), entropy=[1.0], solved=True), attempt("a", (4,), entropy=[1.0])]
     assert unbroken.observe(later, NOW) == resumed.observe(later, NOW)
+    assert unbroken.state_dict() == resumed.state_dict()
+
+
+def test_a_checkpoint_without_a_record_of_turned_prefixes_begins_one():
+    state, resumed = Exploration().state_dict(), Exploration()
+    del state["turned"]
+    resumed.load_state_dict(state)
+    resumed.observe([attempt("a", (8,), entropy=[0.0], prefix=(5,))], NOW)
+    resumed.observe([attempt("a", (8,), entropy=[0.0], prefix=(5,), solved=True)], NOW)
+    assert [row["problem"] for row in resumed.turned.rows(str)] == ["a"]
 
 
 @pytest.mark.parametrize(("num", "correct", "k", "expected"), [

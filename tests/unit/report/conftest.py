@@ -38,19 +38,27 @@ def write_run(
             "time/step_s": 0.05,
             "time/tokens_per_s": 7e4,
             "rollout/score_fresh": 0.45 + 0.3 * hard + 0.03 * rng.normal(),
-            "rollout/entropy_nats_fresh": 1.6 * math.exp(-3 * done) + 0.1,
+            "rollout/entropy_nats_fresh": 1.6 * math.exp((-2 if replays else -3) * done) + 0.1,
+            "rollout/tokens_fresh": 3500.0 - 900.0 * on,
+            "time/rollout_s": 0.02,
+            "time/learn_s": 0.015,
+            "time/observe_s": 0.001 + 0.004 * replays,
         }
         if step > 0:
             record |= {
                 "replay/fraction": 0.4 * on,
                 "value/auc_fresh": 0.55 + 0.4 * done,
                 "explore/hard_coverage_bare": float(round(48 * hard)),
+                "explore/new_solves": 4.0 * (1 - done) * (1.5 if replays else 1.0),
+                "replay/store_bytes": 190.0 * step * replays,
             }
         if on:
             record |= {
                 "rollout/score_replayed": 0.1 + 0.7 * done + 0.03 * rng.normal(),
                 "rollout/entropy_nats_replayed": 0.6 * math.exp(-2 * done),
                 "replay/conversion": 0.6 * done,
+                "rollout/tokens_replayed": 900.0,
+                "rollout/prefix_tokens": 51.0,
                 "explore/hard_coverage_replayed": float(round(48 * done)),
             }
         if step % 5 == 0 and step >= 0:
@@ -68,7 +76,13 @@ def write_run(
     if replays:
         rows = [prefix_row(i, steps, rng) for i in range(60)]
         (folder / "tables" / "prefixes.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (folder / "config.yaml").write_text(f"name: {name}\nseed: {seed}\n")
+        turns = [turned_row(i) for i in range(4)]
+        (folder / "tables" / "turned.jsonl").write_text("".join(json.dumps(r) + "\n" for r in turns))
+    schedule = "rrl.replay.schedule." + ("window.Window" if replays else "none.NoReplay")
+    (folder / "config.yaml").write_text(
+        f"name: {name}\nseed: {seed}\ntask:\n  _target_: rrl.task.keychain.Keychain\nlearner:\n  lr: 0.01\n"
+        f"replay:\n  schedule:\n    _target_: {schedule}\n" + ("    rho: 0.4\n" if replays else "")
+    )
     (folder / "summary.json").write_text(
         json.dumps(
             {
@@ -106,6 +120,18 @@ def prefix_row(number: int, steps: int, rng: np.random.Generator) -> dict[str, A
         "status": "open",
         "origin": "rollout",
     }
+
+
+HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
+
+
+def turned_row(number: int) -> dict[str, Any]:
+    """A prefix that failed ``number`` + 1 times before it was solved; its text is an attack on the reader."""
+    tries = [[step, 1, 0] for step in range(number + 1)] + [[number + 5, 2, 1]]
+    return {
+        "key": f"{number:016x}", "problem": f"hard-{number}", "prompt": f"{number}? </td>", "prefix": HOSTILE,
+        "continuation": "</script>s1", "failures": number + 1, "turned_step": number + 5, "tries": tries,
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def run(seed: int, rewards: list[float], kl: list[float]) -> Run:
         for step, (reward, nats) in enumerate(zip(rewards, kl, strict=True))
     )
     summary = {"name": "ppo", "seed": seed, "status": "finished", "final": {}, "overrides": []}
-    return Run(folder=Path(f"r{seed}"), summary=summary, records=records, prefixes=(), config="", notes=())
+    return Run(folder=Path(f"r{seed}"), summary=summary, records=records, prefixes=(), turned=(), config="", notes=())
 
 
 def test_first_and_last_figures_are_shown_with_the_largest_kl() -> None:
@@ -27,5 +27,5 @@ def test_first_and_last_figures_are_shown_with_the_largest_kl() -> None:
 def test_other_tasks_have_no_such_table() -> None:
     other = run(0, [0.0], [0.0])
     records = tuple({k: v for k, v in r.items() if k != "eval/reward"} for r in other.records)
-    bare = Run(folder=other.folder, summary=other.summary, records=records, prefixes=(), config="", notes=())
+    bare = Run(folder=other.folder, summary=other.summary, records=records, prefixes=(), turned=(), config="", notes=())
     assert dialogue_section(group_arms([bare])) == ""

@@ -41,7 +41,7 @@ def test_the_headline_shades_between_capability_and_hard_success(reported):
     assert upper["label"].startswith("capability")
     assert lower["label"].startswith("hard success")
     assert (upper["y"][0] > 0.4, lower["y"][0] < 0.01) == (True, True)  # able, yet not doing
-    assert upper["x"][-1] == 3500 * 45
+    assert headline["xs"][upper["x"]][-1] == 3500 * 45
 
 
 def test_charts_without_data_are_named_not_drawn(tmp_path, make_run, cut_run):
@@ -69,7 +69,7 @@ def test_a_sweep_is_compared_by_arm(compared, capsys):
     assert comparison.arms[1].mean("eval/capability_gap")[0] < 0.1
     assert {p.stem for p in (sweep / "comparison").glob("*.png")} == {
         "headline", "hard_success", "capability_gap", "score_by_origin", "entropy", "replay_fraction", "hard_coverage",
-        "critic_auc", "store_histograms",
+        "critic_auc", "store_histograms", "aggregate", "phases", "cost",
     }  # fmt: skip
     html = comparison.html.read_text()
     assert "rrl minus ppo" in html

@@ -110,7 +110,8 @@ def test_a_few_arms_are_published_as_a_list(tmp_path: Path, make_run: Callable[.
 def test_many_arms_draw_a_heat_map_and_no_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rrl.report.compare._MOST_ARMS", 3)
     html = write_comparison([tmp_path], tmp_path / "comparison").html.read_text()
-    assert [p.name for p in (tmp_path / "comparison").glob("*.png")] == ["heatmap.png"]
+    assert {p.name for p in (tmp_path / "comparison").glob("*.png")} == {"heatmap.png", "aggregate.png", "cost.png"}
+    assert html.count("The baseline and the best of") == 4  # parts that would need a colour an arm show three of them
     assert "6 arms are too many to tell curves apart" in html and "heatmap.png beside this page" in html
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rrl.report.stats import bootstrap_iqm, iqm, paired_permutation, t_interval
+from rrl.report.stats import paired_permutation, t_half_widths, t_interval
 
 
 def test_interval_of_one_two_three_is_t_times_the_standard_error():
@@ -14,28 +14,14 @@ def test_one_seed_has_no_interval():
     assert t_interval([0.4]) == (0.4, None)
 
 
+def test_intervals_of_many_points_are_those_of_each():
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    assert t_half_widths(values).tolist() == pytest.approx([t_interval(column.tolist())[1] for column in values.T])
+
+
 def test_no_values_are_refused():
     with pytest.raises(ValueError, match="at least one value"):
         t_interval([])
-
-
-def test_interquartile_mean_drops_a_quarter_at_each_end():
-    assert iqm([1, 2, 3, 4, 5, 6, 7, 100]) == 4.5  # (3 + 4 + 5 + 6) / 4
-
-
-def test_bootstrap_resamples_within_tasks_only():
-    # Each task's seeds agree, so every resample is the table itself: tasks never mix.
-    point, low, high = bootstrap_iqm(
-        np.array([[0.0, 1.0], [0.0, 1.0]]), generator=np.random.default_rng(0), repetitions=50
-    )
-    assert (point, low, high) == (0.5, 0.5, 0.5)
-
-
-def test_bootstrap_interval_holds_the_point():
-    scores = np.random.default_rng(1).normal(0.5, 0.1, size=(8, 3))
-    point, low, high = bootstrap_iqm(scores, generator=np.random.default_rng(0), repetitions=2000)
-    assert low < point < high
-    assert high - low < 0.15
 
 
 def test_three_equal_differences_give_two_of_eight_sign_patterns():

@@ -26,10 +26,11 @@ def test_an_expectation_without_a_tolerance_is_refused():
 def test_the_printed_summary_ends_with_the_next_command(capsys, tmp_path):
     summary = {"name": "rrl", "seed": 3, "status": "finished", "steps": 207, "sampled_tokens": 140_012, "seconds": 25.2,
                "final": {"eval/hard_success": 0.931}, "expected": {"eval/hard_success": [0.93, 0.1]}}  # fmt: skip
-    print_summary(summary, next_command="rrl-eval checkpoint=x", report=tmp_path / "report.html")
+    print_summary(summary, notes=["a file is torn"], next_command="rrl-eval checkpoint=x", report=tmp_path / "r.html")
     out = capsys.readouterr().out
     assert out.splitlines()[0] == "rrl, seed 3: finished after 207 steps, 140,012 sampled tokens, 25 s"
     assert "0.931" in out
     assert "0.93 \u00b1 0.1" in out
     assert "ok" in out
+    assert out.splitlines()[-3] == "note: a file is torn"
     assert out.splitlines()[-1] == "next command: rrl-eval checkpoint=x"
