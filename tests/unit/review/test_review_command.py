@@ -24,6 +24,12 @@ class Silent:
     def log(self, progress: Any, metrics: Any) -> None:
         return None
 
+    def rollouts(self, progress: Any, attempts: Any) -> None:
+        return None
+
+    def wants(self, kind: str) -> bool:
+        return False
+
 
 def a_run(folder: Path, *overrides: str) -> tuple[Any, Any]:
     """Config and progress of a run of a few steps that was saved in ``folder``."""
