@@ -110,9 +110,9 @@ def _harm_scorer(config: Any, pool: dict[str, Any]) -> Callable[[Start], float] 
         if node["_target_"] == f"{Harm.__module__}.{Harm.__qualname__}":
             judge: Harm = build.make(node, f"replay.filter.{name}", **pool)
             return judge.score
-    task = pool["task"]
+    task, decode = pool["task"], pool["task"].decode
     if isinstance(task, JudgesBeginnings):
-        return lambda state: float(task.harm_of([task.decode(plain(state.prefix))])[0])
+        return lambda state: float(task.harm_of([decode(plain(state.prefix))])[0])
     return None
 
 
