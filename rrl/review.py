@@ -108,7 +108,11 @@ def _harm_scorer(config: Any, pool: dict[str, Any]) -> Callable[[Start], float] 
 
     for name, node in (config.replay.filter or {}).items():
         if node["_target_"] == f"{Harm.__module__}.{Harm.__qualname__}":
-            judge: Harm = build.make(node, f"replay.filter.{name}", **pool)
+            try:
+                judge: Harm = build.make(node, f"replay.filter.{name}", **pool)
+            except (ValueError, OSError) as error:  # a classifier's weights may not be here: people can do without it
+                sys.stderr.write(f"rrl-review: no harm scores, replay.filter.{name} cannot be built: {error}\n")
+                return None
             return judge.score
     task, decode = pool["task"], pool["task"].decode
     if isinstance(task, JudgesBeginnings):

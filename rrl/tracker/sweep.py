@@ -5,6 +5,7 @@ Files and not Hydra's live state: they are the same under every launcher, and st
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,13 @@ def sweep_of(output_dir: Path) -> Sweep | None:
             choices = hydra.get("runtime", {}).get("choices", {})
             return Sweep(choices.get("sweeps") or "/".join(folder.parts[-2:]), _arm(output_dir, hydra))
     return None
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or where it has more than ``most`` characters its beginning and a digest of the whole: arms whose long
+    names begin alike stay apart."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return text if len(text) <= most else f"{text[: most - 7]}~{digest}"
 
 
 def _arm(output_dir: Path, hydra: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from rrl.metrics import CATALOGUE
 from rrl.protocols import Task
 from rrl.provenance import provenance
 from rrl.records import Attempt, Progress
-from rrl.tracker.sweep import sweep_of
+from rrl.tracker.sweep import shortened, sweep_of
 from rrl.tracker.tables import bounded, rollout_rows
 from rrl.tracker.wandb_artifacts import Artifacts, Rule
 from rrl.tracker.wandb_memory import Memory, remembered
@@ -26,6 +26,8 @@ from rrl.types import Metrics
 log = logging.getLogger(__name__)
 
 STEP, TOKENS = "progress/step", "progress/sampled_tokens"
+_MOST_CHARS = {"project": 128, "name": 120, "group": 128, "job_type": 64, "tags": 64}
+"""W&B's server refuses more, and an offline run finds out when it is synced (wandb issue 6402); a name gets a seed."""
 
 
 class Wandb:
@@ -61,6 +63,11 @@ class Wandb:
     ) -> None:  # fmt: skip
         if not project:
             raise ValueError("tracker.wandb.project is empty; expected the name of a W&B project")
+        named = {"project": [project], "name": [name], "group": [group], "job_type": [job_type], "tags": tags}
+        for key, text in ((key, text) for key, texts in named.items() for text in texts):
+            if len(text) > _MOST_CHARS[key]:
+                raise ValueError(f"tracker.wandb.{key} has {len(text)} characters ({text!r}); W&B takes at most "
+                                 f"{_MOST_CHARS[key]}")
         bounds = {"max_table_rows": max_table_rows, "max_table_bytes": max_table_bytes,
                   "max_cell_chars": max_cell_chars}
         for key, value in {**bounds, "max_rollouts": max_rollouts}.items():
@@ -175,7 +182,8 @@ class Wandb:
         code = made | {"commit": made["commit"].rstrip("+"), "dirty": made["commit"].endswith("+")}
         self._run = wandb.init(
             project=self._project, name=f"{self._name}-seed{self._seed}",
-            group=self._group or (sweep.name if sweep else self._name), job_type=self._job_type or arm,
+            group=self._group or shortened(sweep.name if sweep else self._name, _MOST_CHARS["group"]),
+            job_type=self._job_type or shortened(arm, _MOST_CHARS["job_type"]),
             tags=self._tags, config=self._config | {"code": code}, dir=str(self._folder), mode=self._mode,
             id=known.id if known else None, resume="allow" if known else None, reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off"),

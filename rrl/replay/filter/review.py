@@ -29,7 +29,8 @@ class Review:
     line of a key counting. Keys name problem and tokens, so they hold across runs; ``rrl-review`` writes them out with
     the text. The file is read again at every step that finds it changed: a stored state is then judged by what was
     decided since, and an approval also ends a quarantine that another filter asked for. Lines that are no decision are
-    named in one warning and passed over; the others hold, and so does what was known before.
+    named in one warning and passed over; the others hold, and so does what was known before. A decision that is taken
+    back undoes nothing: approve a state to have it replayed again.
 
     Args:
         output_dir: the run's folder.

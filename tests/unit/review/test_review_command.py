@@ -166,18 +166,24 @@ def test_a_run_gets_a_page_of_all_its_states(
 
 
 def test_a_run_with_a_filter_of_harm_shows_its_number_for_every_state_and_a_store_by_itself_opens_too(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = "replay.filter.harm.scorer.words=[s1]"   # a word of this task stands in for a harmful one
     _, house = a_run(tmp_path / "run", "replay/filter=[length,harm]", words, "replay.filter.harm.action=quarantine")
     state = {"replay": house.replay.state_dict()}
     meta = json.loads((next((tmp_path / "run" / "checkpoints").iterdir()) / "meta.json").read_text())
+    meta = {"config": meta["config"]}
     store = checkpoint.save(tmp_path / "elsewhere" / "store", state, meta)
     for given, page in ((tmp_path / "run", tmp_path / "run" / "review.html"), (store, store / "review.html")):
         assert main([str(given)]) == 0
         harm = {row["prefix"]: row["harm"] for row in rows_of(page)}
         assert {text: float("s1" in text.split()) for text in harm} == harm and set(harm.values()) == {0.0, 1.0}
         assert "This run has no filter named review" in page.read_text()
+    text = (store / "meta.json").read_text()
+    (store / "meta.json").write_text(text.replace(json.dumps(["s1"]), "[]"))   # a scorer that cannot be built here
+    assert text != (store / "meta.json").read_text() and main([str(store)]) == 0
+    assert "no harm scores, replay.filter.harm cannot be built" in capsys.readouterr().err
+    assert not any("harm" in row for row in rows_of(store / "review.html"))
 
 
 def first_step(folder: Path) -> int:

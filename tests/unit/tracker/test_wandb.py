@@ -12,6 +12,7 @@ import yaml
 from rrl.metrics import CATALOGUE
 from rrl.records import Attempt, Progress
 from rrl.tracker.all import Trackers
+from rrl.tracker.sweep import shortened
 from rrl.tracker.wandb import Wandb
 from rrl.tracker.wandb_memory import FILE
 from rrl.types import Start
@@ -127,6 +128,19 @@ def test_a_job_of_a_sweep_stands_in_the_sweeps_group_as_its_arm(wandb_tracker, t
     tracker.close("finished")
     record = the_log(run).run
     assert (record.run_group, record.job_type) == (group, "rrl replay/schedule=window")
+
+
+def test_an_arm_with_a_long_name_keeps_to_what_the_server_takes_and_apart_from_others():
+    # job_type may have 64 characters, and an offline run would find out when it is synced
+    one, two = (shortened("rrl " + "replay.selection.x=1 " * 4 + end, 64) for end in "ab")
+    assert len(one) == len(two) == 64 and one != two and one.startswith("rrl replay.selection.x=1 replay")
+    assert shortened("x" * 64, 64) == "x" * 64
+
+
+@pytest.mark.parametrize(("key", "value"), [("job_type", "x" * 65), ("group", "x" * 129), ("tags", ["ok", "x" * 65])])
+def test_a_text_that_the_server_refuses_is_refused_before_the_run(wandb_tracker, tmp_path, key, value):
+    with pytest.raises(ValueError, match=rf"tracker.wandb.{key} has \d+ characters .*; W&B takes at most"):
+        wandb_tracker(tmp_path, **{key: value})
 
 
 def test_a_group_and_a_job_type_that_are_named_count(wandb_tracker, tmp_path):
