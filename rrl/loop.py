@@ -58,6 +58,7 @@ def train(house: House, progress: Progress, after_step: Callable[[Progress], Non
 
         lived = experience(house, fresh + replayed, progress, clock)  # fresh first: same row, same noise
         attempts = lived.attempts
+        house.tracker.rollouts(progress, attempts)
 
         with clock.phase("observe"):
             lessons = ranks.on_main(replay.lessons, attempts)  # what converted prefixes teach

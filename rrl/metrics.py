@@ -167,6 +167,13 @@ CATALOGUE: dict[str, Metric] = {
 }
 
 
+TABLES: dict[str, str] = {
+    "prefixes": "stored prefixes at the end of the run, most used first, with their text",
+    "turned": "replayed prefixes that turned from failing to solved, with their text",
+    "rollouts": "some rollouts of a step: prompt, replayed prefix, response and what became of it",
+}
+
+
 def check_names(names: list[str]) -> None:
     """Raise ValueError for names that are not in the catalogue."""
     unknown = sorted(set(names) - CATALOGUE.keys())
@@ -174,3 +181,9 @@ def check_names(names: list[str]) -> None:
         raise ValueError(
             f"metric names {unknown} are not in rrl.metrics.CATALOGUE; add a line there (name, unit, meaning)"
         )
+
+
+def check_table(name: str) -> None:
+    """Raise ValueError for a table that is not in the catalogue."""
+    if name not in TABLES:
+        raise ValueError(f"table {name!r} is not in rrl.metrics.TABLES; expected one of: {', '.join(TABLES)}")

@@ -51,10 +51,18 @@ class Saver:
             state["task"] = self._house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
         folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
-        checkpoint.save(
-            folder, state, {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens}
-        )
+        meta = {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens}
+        checkpoint.save(folder, state, meta)
         checkpoint.prune(self._dir, self._house.run.keep_checkpoints)
+        self._show(folder, {"replay": state["replay"]}, meta)
+
+    def _show(self, folder: Path, remembered: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Offer a new checkpoint, and what is remembered alone, to the trackers that keep such things."""
+        tracker = self._house.tracker
+        if tracker.wants("checkpoint"):
+            tracker.artifact(folder, "checkpoint")
+        if tracker.wants("store"):  # a checkpoint too, of one room: rrl-review opens it
+            tracker.artifact(checkpoint.save(self._dir / "store", remembered, meta), "store")
 
 
 def restore(house: House, folder: Path) -> Progress:

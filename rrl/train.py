@@ -208,9 +208,12 @@ def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
 
 
 def prefix_rows(house: House) -> list[dict[str, Any]]:
-    """The store's states with their text, most used first, for the report's page of prefixes."""
+    """The store's states with their text and prompt, most used first, for the report's page of prefixes."""
     rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
-    return [r | {"text": house.policy.decode(plain(tuple(r["tokens"])))} for r in rows]
+    decode, prompts = house.policy.decode, {p.id: p.prompt for p in house.task.train_problems()}
+    return [
+        r | {"text": decode(plain(tuple(r["tokens"]))), "prompt": decode(prompts.get(r["problem"], ()))} for r in rows
+    ]
 
 
 class _StopCleanly:

@@ -20,11 +20,12 @@ class Ruling(NamedTuple):
 
 
 KEPT = Ruling("keep", "", "")
+_STRICTNESS = ("approved", "flagged", "rejected")
 
 
 @runtime_checkable
 class Reviewer(Protocol):
-    """What a filter is besides, when people decide in it: key -> "approved" or "rejected", as last read."""
+    """What a filter is besides, when people decide in it: key -> "approved", "flagged" or "rejected", as last read."""
 
     def refresh(self) -> None: ...
     def decisions(self) -> Mapping[str, str]: ...
@@ -53,11 +54,13 @@ def judge(filters: Mapping[str, Filter], prefix: Prefix, attempt: Attempt) -> Ru
 
 
 def decided(filters: Mapping[str, Filter]) -> dict[str, str]:
-    """What people decided, over all filters that ask them; a rejection outweighs an approval."""
+    """What people decided, over all filters that ask them; the strictest decision counts."""
     found: dict[str, str] = {}
     for one in filters.values():
         if isinstance(one, Reviewer):
-            found |= {key: said for key, said in one.decisions().items() if found.get(key) != "rejected"}
+            said = one.decisions()
+            both = {key: max(said[key], found[key], key=_STRICTNESS.index) for key in said.keys() & found.keys()}
+            found = {**found, **said, **both}
     return found
 
 

@@ -10,7 +10,7 @@ from rrl.replay.store import Store
 
 
 def rejudge(store: Store, filters: Mapping[str, Filter], heard: Mapping[str, str]) -> dict[str, str]:
-    """Ask people anew: approved states are kept, rejected ones quarantined, both where the decision is a new one.
+    """Ask people anew: approved states are kept, rejected and flagged ones quarantined, where the decision is new.
 
     A decision that was heard before is not applied again, or an approval would bring back at every step what a filter
     has refused since.
@@ -25,6 +25,8 @@ def rejudge(store: Store, filters: Mapping[str, Filter], heard: Mapping[str, str
         if isinstance(one, Reviewer):
             one.refresh()
     said = decided(filters)
+    if said == heard:
+        return said
     for key in sorted(said):
         row = store.shelf.find(key) if heard.get(key) != said[key] else None
         if row is not None:

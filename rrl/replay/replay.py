@@ -83,8 +83,7 @@ class Replay:
     def rescore(
         self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress
     ) -> None:
-        """Every ``rescore_every`` steps: what people decided since, and today's P(solved) of all unparked states and of
-        their bare problems.
+        """Every ``rescore_every`` steps: today's P(solved) of all unparked states and of their bare problems.
 
         Args:
             success: starts -> (mean in [0, 1], standard deviation), one each.
@@ -95,7 +94,6 @@ class Replay:
         if self._last_rescore is not None and progress.step - self._last_rescore < self._rescore_every:
             return
         self._last_rescore = progress.step
-        self._heard = rejudge(self.store, self._filters, self._heard)
         columns, problems = self.store.shelf.columns, self.store.problems
         rows = self.store.shelf.all_rows()
         rows = rows[self.store.unparked_places()[rows]]  # in the stored order, so that a reload scores the same batch
@@ -176,11 +174,12 @@ class Replay:
 
     @locked
     def observe(self, attempts: Sequence[Attempt], progress: Progress, *, warm_up: bool = False) -> Metrics:
-        """Book a step: success rates from fresh rows, outcomes of states, retirement, filters, admission.
+        """Book a step: people's decisions, success rates from fresh rows, outcomes of states, retirement, admission.
 
         Attempts are grouped by start and put into an order of their own, so the order of rows cannot matter.
         In warm-up no success rate moves, only admission runs.
         """
+        self._heard = rejudge(self.store, self._filters, self._heard)
         seen = locate(self.store, in_canonical_order(attempts))
         metrics, late, harvest = Metrics(), Metrics(), harvest_of(self.store, seen)
         if not warm_up:
@@ -212,14 +211,14 @@ class Replay:
 
     @locked
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore. Raises ValueError where the store was kept in another spelling."""
+        """Restore, and hear what people decided since. Raises ValueError where the store is of another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
         self._last_rescore = state["last_rescore"]
-        self._heard = dict(state["heard"])
+        self._heard = rejudge(self.store, self._filters, dict(state["heard"]))
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
         """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""

@@ -206,8 +206,8 @@ class Store:
             status = ("quarantine" if c["status"][row] == QUARANTINE else "parked" if parked[number]
                       else "asleep" if asleep(c, row, self.step) else "open")
             table.append({
-                "key": f"{int(c['key'][row]):016x}", "problem": start.problem.id, "tokens": list(start.prefix),
-                "value": float(c["value"][row]),
+                "key": f"{int(c['key'][row]):016x}", "problem": start.problem.id,
+                "task": start.problem.task, "tokens": list(start.prefix), "value": float(c["value"][row]),
                 "born_value": float(c["born_value"][row]), "uses": int(c["raw_tries"][row]),
                 "wins": int(c["raw_conversions"][row]), "born_step": int(c["born_step"][row]),
                 "last_used": int(c["last_used"][row]), "status": status, "origin": ORIGINS[c["origin"][row]],

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrl.metrics import check_names
+from rrl.metrics import check_names, check_table
 from rrl.protocols import Tracker
-from rrl.records import Progress
+from rrl.records import Attempt, Progress
 from rrl.types import Metrics
 
 log = logging.getLogger(__name__)
@@ -43,12 +43,22 @@ class Trackers:
         self._each("log", lambda tracker: tracker.log(progress, finite))
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """A table of the run as it stands now; it replaces the one of that name."""
+        """A table of the run as it stands now; it replaces the one of that name. Raises ValueError for a name that is
+        not in the catalogue."""
+        check_table(name)
         self._each("table", lambda tracker: tracker.table(name, rows))
 
-    def artifact(self, path: Path) -> None:
-        """A file or folder of the run that is worth keeping beside it."""
-        self._each("artifact", lambda tracker: tracker.artifact(path))
+    def rollouts(self, progress: Progress, attempts: Sequence[Attempt]) -> None:
+        """A step's rollouts, before they are learned from, for the backends that show some of them."""
+        self._each("rollouts", lambda tracker: getattr(tracker, "rollouts", _nothing)(progress, attempts))
+
+    def wants(self, kind: str) -> bool:
+        """Whether any backend has a use for artifacts of this kind: "checkpoint" or "store"."""
+        return any(getattr(tracker, "wants", _no)(kind) for tracker in self._trackers.values())
+
+    def artifact(self, path: Path, kind: str) -> None:
+        """A folder of the run that is worth keeping beside it."""
+        self._each("artifact", lambda tracker: tracker.artifact(path, kind))
 
     def resume_at(self, progress: Progress) -> None:
         """The run goes on from a checkpoint taken after the record of ``progress.step``: later records
@@ -78,5 +88,9 @@ class Trackers:
                 self._failures[name] = self._failures.get(name, 0) + 1
 
 
-def _nothing(step: int) -> None:
-    """What a backend without memory does when a run is resumed."""
+def _nothing(*_: object) -> None:
+    """What a backend does that has no use for a verb."""
+
+
+def _no(kind: str) -> bool:  # noqa: ARG001
+    return False

@@ -82,7 +82,7 @@ class Console:
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Tables of a run are for its report."""
 
-    def artifact(self, path: Path) -> None:
+    def artifact(self, path: Path, kind: str) -> None:
         """Nothing to show."""
 
     def close(self, status: str) -> None:

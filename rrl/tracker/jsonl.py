@@ -61,7 +61,7 @@ class Jsonl:
         beside.write_text("".join(json.dumps(row) + "\n" for row in rows[: self._max_table_rows]))
         os.replace(beside, path)
 
-    def artifact(self, path: Path) -> None:
+    def artifact(self, path: Path, kind: str) -> None:
         """Nothing to do: artifacts already stand in the run's folder."""
 
     def resume_at(self, step: int) -> None:

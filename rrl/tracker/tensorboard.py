@@ -46,7 +46,7 @@ class Tensorboard:
             lines += [[str(v).replace("|", "\\|") for v in row.values()] for row in rows[: self._max_table_rows]]
             self._open().add_text(name, "\n".join("|" + "|".join(line) + "|" for line in lines), self._x)
 
-    def artifact(self, path: Path) -> None:
+    def artifact(self, path: Path, kind: str) -> None:
         """TensorBoard keeps no files; they stand in the run's folder."""
 
     def close(self, status: str) -> None:

@@ -105,7 +105,7 @@ class Notes:
     def table(self, name: str, rows: Any) -> None:
         self._note("table")
 
-    def artifact(self, path: Any) -> None:
+    def artifact(self, path: Any, kind: str) -> None:
         self._note("artifact")
 
     def close(self, status: str) -> None:

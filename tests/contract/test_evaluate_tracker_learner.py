@@ -78,7 +78,7 @@ def test_a_backend_takes_every_record_beside_a_broken_one(
         trackers.log(progress_at(3), {})
         trackers.table("prefixes", [{"key": "a", "tokens": [1, 2], "value": 0.5, "text": "x | y"}])
         trackers.table("prefixes", [])
-        trackers.artifact(folder)
+        trackers.artifact(folder, "checkpoint")
         trackers.close("finished")
         trackers.close("finished")
     assert notes.calls == broken.calls == ["log"] * 3 + ["table"] * 2 + ["artifact", "close"]

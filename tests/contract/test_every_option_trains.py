@@ -26,6 +26,7 @@ class Records(Trackers):
     """Passes everything on and keeps what was logged, NaN and all."""
 
     def __init__(self, inner: Trackers) -> None:
+        super().__init__({"inner": inner})
         self.inner, self.metrics = inner, list[Metrics]()
 
     def log(self, progress: Progress, metrics: Metrics) -> None:

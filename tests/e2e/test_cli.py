@@ -136,18 +136,6 @@ def test_help_lists_every_group_and_option() -> None:
             assert path.stem in listed[group], path
 
 
-def test_weights_and_biases_writes_a_run_folder_unless_disabled(tmp_path: Path) -> None:
-    small = [*SMALL, "run.token_budget=400", "tracker=[jsonl,wandb]"]
-    lines = [[*small, f"tracker.wandb.mode={mode}", f"hydra.run.dir={mode}"] for mode in ("offline", "disabled")]
-    for answer in many(tmp_path, "rrl-train", lines):
-        assert answer.code == 0, answer.err
-    assert len(list((tmp_path / "offline").glob("wandb/offline-run-*/run-*.wandb"))) == 1
-    assert not (tmp_path / "disabled" / "wandb").exists()
-    assert (
-        records(tmp_path / "offline")[-1]["progress/step"] == records(tmp_path / "disabled")[-1]["progress/step"] >= 1
-    )
-
-
 # ------------------------------------------------------------------------------------------ mistakes
 
 

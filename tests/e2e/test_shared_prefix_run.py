@@ -32,6 +32,9 @@ class Log:
     def log(self, progress: Any, metrics: dict[str, float]) -> None:
         self.steps.append({k: v for k, v in metrics.items() if not k.startswith(("time/", "memory/", "progress/"))})
 
+    def rollouts(self, progress: Any, attempts: Any) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

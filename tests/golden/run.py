@@ -97,6 +97,9 @@ class _Log:
     def log(self, progress: Any, metrics: dict[str, float]) -> None:
         self.last = metrics
 
+    def rollouts(self, progress: Any, attempts: Any) -> None:
+        """Nothing is shown."""
+
 
 def run(arm: str) -> dict[str, Any]:
     """The machine, every step's key figures, and digests of the sampled tokens and of the store's keys."""

@@ -165,8 +165,14 @@ PLANTS = (
          "        return verb(self, *args, **kwargs)"),
     ), ("tests/unit/replay/test_lock.py", "tests/traps/test_replay_traps.py")),   # the second is a race: red at times
     Plant("the harm of the prompt alone is scored", (
-        ("rrl/replay/filter/harm.py", "prompt=plain(prefix.tokens)", "prompt=prefix.problem.prompt"),
+        ("rrl/replay/filter/harm.py", "prompt=plain(state.prefix)", "prompt=state.problem.prompt"),
     ), ("tests/traps/test_replay_traps.py", "tests/unit/replay/test_menu_safety.py")),
+    Plant("a running replay does not hear what people decide", (
+        ("rrl/replay/replay.py", "        self._heard = rejudge(self.store, self._filters, self._heard)\n", ""),
+    ), ("tests/unit/replay/test_review.py", "tests/unit/review/test_review_command.py")),
+    Plant("a resumed replay does not hear what people decided meanwhile", (
+        ("rrl/replay/replay.py", "rejudge(self.store, self._filters, dict(state[\"heard\"]))", "dict(state[\"heard\"])"),
+    ), ("tests/unit/replay/test_review.py",)),
     Plant("a cut falls where the environment has the word", (
         ("rrl/replay/remember.py", "boundaries = past_given(cut.boundaries(attempt), attempt.response)", "boundaries = cut.boundaries(attempt)"),
     ), ("tests/unit/replay/test_given.py",)),

@@ -290,6 +290,6 @@ def test_26_an_opening_that_is_found_harmful_after_it_was_stored_is_put_away(tmp
     assert len(replay.draw(progress_at(0), 8)) == 2
     key = Start(problem=asked, prefix=(4,)).key
     (tmp_path / "review.jsonl").write_text(f'{{"key": "{key}", "decision": "rejected"}}')
-    replay.rescore(lambda starts: (np.full(len(starts), 0.5), np.zeros(len(starts))), progress_at(0))
-    assert [start.prefix for start in replay.draw(progress_at(0), 8)] == [(7,)]
+    replay.observe([], progress_at(0))
+    assert [start.prefix for start in replay.draw(progress_at(1), 8)] == [(7,)]
     assert replay.store.shelf.columns["status"][row_of(replay.store, asked, (4,))] == 1

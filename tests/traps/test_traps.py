@@ -54,6 +54,9 @@ class Log:
     def log(self, progress: Progress, metrics: dict[str, float]) -> None:
         self.records.append({"step": progress.step, **metrics})
 
+    def rollouts(self, progress: Progress, attempts: Any) -> None:
+        """Nothing is shown."""
+
 
 def trained(folder: Path, *overrides: str) -> tuple[House, Any, Log, Progress]:
     house, log = small_house(folder, *CONSTANT, *overrides), Log()

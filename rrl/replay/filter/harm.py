@@ -36,22 +36,21 @@ class Harm:
         self._scores: dict[str, float] = {}
 
     def check(self, prefix: Prefix, attempt: Attempt) -> Verdict:  # noqa: ARG002
-        score = self._score(prefix)
+        score = self.score(Start(problem=prefix.problem, prefix=prefix.tokens))
         if score >= self._threshold:
             return Verdict(self._action, f"harm {score:.3g}, at or above {self._threshold:.3g}")
         return Verdict("keep", "")
 
-    def _score(self, prefix: Prefix) -> float:
-        """Raises ValueError for a number that is not finite."""
-        if prefix.key not in self._scores:
+    def score(self, state: Start) -> float:
+        """The scorer's number for a state's prefix. Raises ValueError for one that is not finite."""
+        if state.key not in self._scores:
             if len(self._scores) >= _KEPT:
                 self._scores.clear()
-            state = Start(problem=prefix.problem, prefix=prefix.tokens)
-            if self._alone:  # scorers read a context: here the prefix is all of it
-                state = Start(problem=replace(prefix.problem, prompt=plain(prefix.tokens)))
-            score = float(self._scorer([state])[0])
+            # Scorers read a context: here the prefix may be all of it.
+            read = Start(problem=replace(state.problem, prompt=plain(state.prefix))) if self._alone else state
+            score = float(self._scorer([read])[0])
             if not np.isfinite(score):
-                raise ValueError(f"replay.filter.harm.scorer gave {score} for a prefix of {prefix.problem.id!r}; "
+                raise ValueError(f"replay.filter.harm.scorer gave {score} for a prefix of {state.problem.id!r}; "
                                  "expected a finite number")
-            self._scores[prefix.key] = score
-        return self._scores[prefix.key]
+            self._scores[state.key] = score
+        return self._scores[state.key]

@@ -43,13 +43,15 @@ def test_deny_list_takes_its_action_where_a_pattern_is_found() -> None:
 
 
 def test_review_keeps_drops_or_waits_by_the_last_decision(tmp_path: Path) -> None:
-    rows = [((1,), "rejected"), ((2,), "rejected"), ((2,), "approved")]
+    rows = [((1,), "rejected"), ((2,), "rejected"), ((2,), "approved"), ((4,), "flagged")]
     lines = [json.dumps({"key": a_prefix(P, tokens).key, "decision": decision}) for tokens, decision in rows]
     path = tmp_path / "decisions.jsonl"
     path.write_text("\n".join([*lines, ""]))
     for undecided in ("keep", "quarantine"):
         said = [check("review", t, decisions=str(path), undecided=undecided).action for t in ((1,), (2,), (3,))]
         assert said == ["drop", "keep", undecided]
+        waiting = check("review", (4,), decisions=str(path), undecided=undecided)
+        assert waiting == ("quarantine", "flagged in review")
     assert check("review", (1,)) == ("keep", "")   # no file: nothing is decided
     path.rename(tmp_path / "review.jsonl")
     assert check("review", (1,), run=tmp_path).action == "drop"   # in the run's own folder it needs no name
@@ -66,7 +68,7 @@ def test_review_refuses_a_file_that_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="key is '00'; expected 16 hex digits"):
         check("review", (1,), decisions=str(path))
     path.write_text('{"key": "00112233445566ff", "decision": "maybe"}\n')
-    with pytest.raises(ValueError, match="decision is 'maybe'; expected approved or rejected"):
+    with pytest.raises(ValueError, match="decision is 'maybe'; expected approved, flagged, rejected"):
         check("review", (1,), decisions=str(path))
 
 

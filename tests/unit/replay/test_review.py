@@ -51,23 +51,23 @@ def test_what_waits_is_kept_once_it_is_approved_and_what_was_kept_is_put_away_on
 ) -> None:
     replay = reviewed(tmp_path, "quarantine")
     decide(tmp_path, t5="approved")
-    replay.rescore(success, progress_at(-1))
+    replay.observe([], progress_at(-1))
     fill(replay, [P], [(3, 9), (4, 9), (5, 9)])
     assert statuses(replay) == {(3,): "quarantine", (4,): "quarantine", (5,): "open"}
     decide(tmp_path, t3="approved", t4="rejected", t5="rejected")
     assert statuses(replay)[(3,)] == "quarantine"                       # nobody has looked yet
-    replay.rescore(success, progress_at(0))
+    replay.observe([], progress_at(0))
     assert statuses(replay) == {(3,): "open", (4,): "quarantine", (5,): "quarantine"}
     assert {s.prefix for s in replay.draw(progress_at(1), 32)} == {(3,)}
     decide(tmp_path, t3="approved", t4="rejected", t5="approved")       # a mind was changed
-    replay.rescore(success, progress_at(1))
+    replay.observe([], progress_at(1))
     assert statuses(replay)[(5,)] == "open"
 
 
 def test_an_approval_ends_what_another_filter_asked_for_and_a_drop_stays_a_drop(tmp_path: Path) -> None:
     replay = reviewed(tmp_path)
     decide(tmp_path, t3="approved", t4="approved")
-    replay.rescore(success, progress_at(-1))
+    replay.observe([], progress_at(-1))
 
     class Doubts:
         def check(self, prefix: Any, attempt: Any) -> Any:
@@ -87,14 +87,14 @@ def test_an_old_approval_does_not_bring_back_what_a_filter_has_refused_since_als
 
     replay, loaded = reviewed(tmp_path), reviewed(tmp_path)
     decide(tmp_path, t3="approved")
-    replay.rescore(success, progress_at(-1))
+    replay.observe([], progress_at(-1))
     fill(replay, [P], [(3, 9)])
     replay._filters["converted"] = Converted()
     replay.observe([an_attempt(P, (4, 5), prefix=(3,), solved=True)], progress_at(0))
     assert statuses(replay) == {(3,): "quarantine"}
     loaded.load_state_dict(replay.state_dict())
     for one in (replay, loaded):
-        one.rescore(success, progress_at(1))
+        one.observe([], progress_at(1))
         assert statuses(one) == {(3,): "quarantine"}
     assert same(replay.state_dict(), loaded.state_dict())
 
@@ -105,11 +105,60 @@ def test_a_file_that_breaks_while_the_run_goes_on_is_said_and_what_was_known_hol
     replay = reviewed(tmp_path)
     fill(replay, [P], [(3, 9), (4, 9)])
     decide(tmp_path, t3="rejected")
-    replay.rescore(success, progress_at(0))
+    replay.observe([], progress_at(0))
     (tmp_path / "review.jsonl").write_text("half a li")
     with caplog.at_level(logging.WARNING):
         for step in (1, 2):
-            replay.rescore(success, progress_at(step))
+            replay.observe([], progress_at(step))
     assert len(caplog.records) == 1 and "line 1: expected JSON" in caplog.text
     assert statuses(replay) == {(3,): "quarantine", (4,): "open"}
     assert replay.observe([an_attempt(P, (3, 8))], progress_at(3))["replay/refused_duplicate"] == 1.0
+
+
+def test_lines_that_are_no_decision_are_named_in_one_warning_and_all_others_hold(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    replay = reviewed(tmp_path)
+    fill(replay, [P], [(3, 9), (4, 9), (5, 9)])
+    decide(tmp_path, t3="rejected")
+    replay.observe([], progress_at(0))
+    decide(tmp_path, t4="flagged", t5="perhaps")     # t3's line is gone, as in a file that is half written
+    with (tmp_path / "review.jsonl").open("a") as file:
+        file.write('{"key": "00112233')
+    with caplog.at_level(logging.WARNING):
+        for step in (1, 2, 3):
+            replay.observe([], progress_at(step))
+    (warning,) = caplog.messages
+    assert "line 2: decision is 'perhaps'; expected approved, flagged, rejected" in warning
+    assert """line 3: expected JSON with key and decision, got '{"key": "00112233'""" in warning
+    assert warning.endswith("Passed over; 2 decisions hold")
+    assert statuses(replay) == {(3,): "quarantine", (4,): "quarantine", (5,): "open"}
+    decide(tmp_path, t4="approved")                  # mended: what it says now is all there is
+    replay.observe([], progress_at(4))
+    assert statuses(replay) == {(3,): "quarantine", (4,): "open", (5,): "open"} and len(caplog.messages) == 1
+
+
+def test_a_run_that_is_resumed_has_heard_what_was_decided_meanwhile_before_its_first_draw(tmp_path: Path) -> None:
+    replay = reviewed(tmp_path)
+    fill(replay, [P], [(3, 9), (4, 9)])
+    state = replay.state_dict()
+    decide(tmp_path, t3="rejected")
+    resumed = reviewed(tmp_path)
+    resumed.load_state_dict(state)
+    assert {s.prefix for s in resumed.draw(progress_at(1), 32)} == {(4,)}
+    assert {s.prefix for s in replay.draw(progress_at(1), 32)} == {(3,), (4,)}   # has not read it: draws are pure
+    replay.observe([], progress_at(1))
+    assert {s.prefix for s in replay.draw(progress_at(2), 32)} == {(4,)}
+
+
+def test_of_two_filters_that_ask_people_the_stricter_decision_counts(tmp_path: Path) -> None:
+    replay, (one, other) = reviewed(tmp_path / "a"), (tmp_path / "a", tmp_path / "b")
+    for folder in (one, other):
+        folder.mkdir()
+    node = option("filter", "review") | {"undecided": "keep"}
+    replay._filters["other"] = make(node, "replay.filter.other", output_dir=other)
+    fill(replay, [P], [(3, 9), (4, 9), (5, 9)])
+    decide(one, t3="approved", t4="flagged", t5="approved")
+    decide(other, t3="rejected", t4="approved")
+    replay.observe([], progress_at(0))
+    assert statuses(replay) == {(3,): "quarantine", (4,): "quarantine", (5,): "open"}

@@ -263,8 +263,9 @@ def test_rows_say_what_people_ask() -> None:
     add(store, a_prefix(P, (3, 4), step=7, value=0.25, depth_frac=0.4))
     row = store.rows()[0]
     assert row == {
-        "key": a_prefix(P, (3, 4)).key, "problem": "p", "tokens": [3, 4], "value": 0.25, "born_value": 0.25, "uses": 0,
-        "wins": 0, "born_step": 7, "last_used": 7, "status": "open", "origin": "rollout", "depth_frac": 0.4,
+        "key": a_prefix(P, (3, 4)).key, "problem": "p", "task": "toy", "tokens": [3, 4], "value": 0.25,
+        "born_value": 0.25, "uses": 0, "wins": 0, "born_step": 7, "last_used": 7, "status": "open", "origin": "rollout",
+        "depth_frac": 0.4,
     }
 
 

@@ -4,18 +4,11 @@ import pytest
 
 from rrl.records import Progress
 from rrl.tracker.tensorboard import Tensorboard
-from rrl.tracker.wandb import Wandb, resolve_mode
+from rrl.tracker.wandb_mode import resolve_mode
 
 
 def progress(step: int) -> Progress:
     return Progress(step=step, sampled_tokens=10 * step, token_budget=100, history=(), first=None, peak=None)
-
-
-def wandb_tracker(folder, mode="offline") -> Wandb:
-    return Wandb(
-        output_dir=folder, resolved_config={"seed": 0}, seed=0, project="rrl-tests", name="rrl", mode=mode, group="",
-        job_type="train", tags=[], axis="progress/sampled_tokens", upload_artifacts=False, max_table_rows=10,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -44,27 +37,6 @@ def test_the_environment_wins_over_auto_and_must_name_a_mode(no_account, monkeyp
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(ValueError, match="WANDB_MODE is 'sometimes'"):
         resolve_mode()
-
-
-def test_an_offline_run_is_silent_and_is_found_again_on_resume(tmp_path, capfd, no_account):
-    for _ in range(2):
-        tracker = wandb_tracker(tmp_path)
-        tracker.resume_at(0)
-        tracker.log(progress(1), {"eval/hard_success": 0.5})
-        tracker.table("prefixes", [{"text": "K1", "tokens": [1, 2]}])
-        tracker.close("finished")
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "wandb" not in err.lower()
-    run_id = (tmp_path / "wandb_id.txt").read_text()
-    assert len(list((tmp_path / "wandb").rglob(f"run-{run_id}.wandb"))) == 2
-
-
-def test_a_disabled_run_writes_nothing(tmp_path):
-    tracker = wandb_tracker(tmp_path, mode="disabled")
-    tracker.log(progress(1), {"eval/hard_success": 0.5})
-    tracker.close("finished")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorboard_points_stand_at_sampled_tokens(tmp_path):

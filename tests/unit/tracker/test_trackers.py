@@ -1,8 +1,10 @@
 import logging
 import math
+from pathlib import Path
 
 import pytest
 
+from rrl.metrics import CATALOGUE
 from rrl.records import Progress
 from rrl.tracker.all import Trackers
 
@@ -29,8 +31,8 @@ class Memory:
     def table(self, name, rows):
         self._note("table", name, list(rows))
 
-    def artifact(self, path):
-        self._note("artifact", path)
+    def artifact(self, path, kind):
+        self._note("artifact", path, kind)
 
     def close(self, status):
         self._note("close", status)
@@ -49,7 +51,7 @@ def test_a_broken_backend_is_logged_once_with_its_cause_and_the_others_go_on(cap
     for step in range(3):
         trackers.log(progress(step), {"learn/loss": 1.0})
     trackers.table("prefixes", [{"a": 1}])
-    trackers.artifact(tmp_path)
+    trackers.artifact(tmp_path, "checkpoint")
     warnings = [r.getMessage() for r in caplog.records]
     assert warnings == ["tracker bad: log failed, training goes on (said once): OSError: disk full"]
     assert len(good.calls) == len(bad.calls) == 5
@@ -80,3 +82,27 @@ def test_closing_twice_closes_once():
 
 def test_a_backend_without_memory_needs_no_resume():
     Trackers({"memory": Memory()}).resume_at(progress(5))
+
+
+def test_no_metric_is_renamed_or_dropped_in_passing():
+    # Saved plots, reports and other people's scripts know metrics by name. A new name gets its line in the file; a
+    # change of an old one is a line in the changelog besides.
+    known = (Path(__file__).parent / "catalogue.txt").read_text().split()
+    assert sorted(set(known) - CATALOGUE.keys()) == [], "these are gone from rrl.metrics.CATALOGUE"
+    assert sorted(CATALOGUE.keys() - set(known)) == [], "these are not in tests/unit/tracker/catalogue.txt yet"
+
+
+def test_rollouts_go_to_the_backends_that_show_them_and_artifacts_are_made_only_where_one_wants_them():
+    class Showing(Memory):
+        def rollouts(self, progress, attempts):
+            self._note("rollouts", progress.step, attempts)
+
+        def wants(self, kind):
+            return kind == "store"
+
+    showing, other = Showing(), Memory()
+    trackers = Trackers({"other": other, "showing": showing})
+    trackers.rollouts(progress(3), [])
+    assert (showing.calls, other.calls) == ([("rollouts", 3, [])], [])
+    assert (trackers.wants("store"), trackers.wants("checkpoint")) == (True, False)
+    assert not Trackers({"other": other}).wants("store")
