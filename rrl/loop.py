@@ -74,7 +74,8 @@ def train(house: House, progress: Progress, after_step: Callable[[Progress], Non
         progress = progress.after(tokens=tokens, signals=signals)
         with clock.phase("evaluate"):
             evaluated = house.evaluate.when_due(progress)  # bare prompts only
-        measured = explored | remembered | lived.metrics | learned | fitted | evaluated
+        placed = {"progress/done_frac": progress.done_frac, "progress/exploration": progress.exploration}
+        measured = placed | explored | remembered | lived.metrics | learned | fitted | evaluated
         house.tracker.log(progress, measured | clock.lap(tokens))
         after_step(progress)
     return progress

@@ -68,12 +68,13 @@ class CausalLM:
         self._rows_per_batch = rows_per_batch
         self._actions_per_chunk = actions_per_chunk
         self._logits_dtype: torch.dtype = getattr(torch, logits_dtype)
-        self._reader = partial(
-            ActionReader, pad=backbone.codec.pad, rows_per_batch=rows_per_batch, packing=packing
+        reader = partial(
+            ActionReader, sharing=prefix_sharing, pad=backbone.codec.pad, rows_per_batch=rows_per_batch,
+            packing=packing,
         )
-        self._read = self._reader(sharing=prefix_sharing, prefix_gradient=prefix_gradient)
+        self._read = reader(prefix_gradient=prefix_gradient)
         # A value estimator judges prefixes: it learns through them whatever the policy does.
-        self._reader = partial(self._reader, sharing=prefix_sharing, prefix_gradient=True)
+        self._judging_reader = partial(reader, prefix_gradient=True)
 
     @property
     def fingerprint(self) -> str:
@@ -186,11 +187,12 @@ class CausalLM:
         """
         body = self.backbone.new_body(init=init, num_layers=num_layers, seed=seed)
         body.requires_grad_(True)
-        return OwnTrunk(body=body, width=body.width, reader=self._reader())
+        return OwnTrunk(body=body, width=body.width, reader=self._judging_reader())
 
     def shared_trunk(self, *, detach: bool) -> SharedTrunk:
         """This policy's own trunk, for a head on it; ``detach`` stops the head's gradient there."""
-        return SharedTrunk(body=self.backbone.body, width=self.backbone.width, reader=self._reader(), detach=detach)
+        body, width = self.backbone.body, self.backbone.width
+        return SharedTrunk(body=body, width=width, reader=self._judging_reader(), detach=detach)
 
     def frozen(self) -> CausalLM:
         """A copy whose weights never change: the reference of a KL term."""

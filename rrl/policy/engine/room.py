@@ -30,7 +30,7 @@ def roomy_cache(config: Any) -> Any:
 def _layer_class() -> Any:
     from transformers.cache_utils import DynamicLayer
 
-    class RoomyLayer(DynamicLayer):  # type: ignore[misc, no-any-unimported, unused-ignore]
+    class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """keys, values: views of the used columns of ``_whole``, a pair of buffers."""
 
         _whole: tuple[Tensor, Tensor] | None = None
@@ -42,12 +42,12 @@ def _layer_class() -> Any:
             used = self.get_seq_length()
             end = used + key_states.shape[-2]
             if self._whole is None or end > self._whole[0].shape[-2]:
-                old = (self.keys, self.values)
-                self._whole = (_grown(old[0], used, key_states, end), _grown(old[1], used, value_states, end))
+                self._whole = (
+                    _grown(self.keys, used, key_states, end), _grown(self.values, used, value_states, end),
+                )
             for buffer, new in zip(self._whole, (key_states, value_states), strict=True):
                 buffer[..., used:end, :] = new
-            self._show(end)
-            return self.keys, self.values
+            return self._show(end)
 
         def batch_select_indices(self, indices: Tensor) -> None:
             """These rows, in this order; the room comes with them."""
@@ -56,16 +56,18 @@ def _layer_class() -> Any:
                 self._whole = (self._whole[0].index_select(0, indices), self._whole[1].index_select(0, indices))
                 self._show(used)
 
-        def _show(self, end: int) -> None:
+        def _show(self, end: int) -> tuple[Tensor, Tensor]:
             assert self._whole is not None
-            self.keys, self.values = (buffer[..., :end, :] for buffer in self._whole)
+            shown = (self._whole[0][..., :end, :], self._whole[1][..., :end, :])
+            self.keys, self.values = shown
+            return shown
 
     return RoomyLayer
 
 
-def _grown(old: Tensor, used: int, new: Tensor, end: int) -> Tensor:
+def _grown(old: Tensor | None, used: int, new: Tensor, end: int) -> Tensor:
     """A buffer like ``new`` of ``end + ROOM`` columns that begins with the used ones."""
     buffer = torch.empty(*new.shape[:-2], end + ROOM, new.shape[-1], dtype=new.dtype, device=new.device)
-    if used:
+    if old is not None and used:
         buffer[..., :used, :] = old
     return buffer

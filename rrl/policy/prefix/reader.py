@@ -96,7 +96,7 @@ class ActionReader:
         return self._read(body, start_layout(starts, self._pad))
 
     def _without_prefix_gradient(self, body: nn.Module, sequences: Sequences) -> Tensor:
-        reason = "the house's own tiny decoder reads whole rows"
+        reason: str | None = "the house's own tiny decoder reads whole rows"
         if isinstance(body, HFBody):
             reason = self._reason(body, "kv_reuse", sequences)
         if reason is not None:
