@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -122,7 +121,7 @@ def _harm_scorer(config: Any, pool: dict[str, Any]) -> Callable[[Start], float] 
 
 def _page(run: Path, out: Path | None) -> str:
     from rrl import checkpoint
-    from rrl.report.review_page import review_page
+    from rrl.report.review_page import review_page, run_identity
 
     folder = checkpoint.latest(run)
     config, home = checkpoint.load(folder)[1]["config"], _home(folder)
@@ -132,8 +131,7 @@ def _page(run: Path, out: Path | None) -> str:
         "The run reads review.jsonl in its folder at every step, and when it is resumed." if heard else
         "This run has no filter named review and reads no decisions; another one does with "
         "replay/filter=[length,review] replay.filter.review.decisions=<file>.")  # fmt: skip
-    digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
-    whole = review_page(rows, title=f"{config['name']}, seed {config['seed']}", run=f"{home.name} {digest}", note=note)
+    whole = review_page(rows, title=f"{config['name']}, seed {config['seed']}", run=run_identity(home), note=note)
     target = out or home / "review.html"
     target.write_text(whole, encoding="utf-8")
     return f"{len(rows)} states of {folder} in {target}; open it in a browser, and put the file it saves into {home}"

@@ -12,6 +12,7 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from rrl.report.evaluation.visible import visible
@@ -23,6 +24,12 @@ _WORDS = ("key", "decision", "status", "origin")
 _DECISIONS = {
     "approved": ("approve", "a"), "rejected": ("reject", "r"), "flagged": ("flag", "f"), "": ("undecide", "u"),
 }  # fmt: skip
+
+
+def run_identity(folder: Path) -> str:
+    """What decisions are kept under in a reader's browser: the folder's name, and a digest of where it is."""
+    home = folder.resolve()
+    return f"{home.name} {hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
 
 
 def review_section(rows: Sequence[Mapping[str, Any]], *, run: str, harm: str = "harm", alone: bool = False) -> str:

@@ -13,10 +13,12 @@ from rrl.report.gallery import gallery
 from rrl.report.load import Run, load_run
 from rrl.report.phases import phased
 from rrl.report.plots import write_charts
+from rrl.report.review_page import review_section, run_identity
 from rrl.report.sections import exploration_told
 from rrl.report.summary import summary_rows
 
 _MOST_PREFIXES = 300
+_MOST_VETTED = 2_000
 # Column of tables/prefixes.jsonl -> heading; a column that is not there is not shown.
 _PREFIX_COLUMNS = {
     "problem": "problem",
@@ -43,11 +45,12 @@ def write_run_report(folder: Path) -> Run:
         page.section("phases", "Exploration by phase", exploration_told(phased([arm]))),
         page.section("turned-section", "Prefixes that turned from failing to solved", gallery([arm])),
         page.section("stored", "Stored prefixes", _prefixes(run.prefixes)),
+        page.section("vet", "Vet stored prefixes", _vetting(run, folder)),
         page.section("made", "How it was made", made_by([run]) + _config(run)),
     ]
     links = {
         "summary": "numbers", "curves": "curves", "phases": "exploration", "turned-section": "turned prefixes",
-        "stored": "stored prefixes", "made": "how it was made",
+        "stored": "stored prefixes", "vet": "vet them", "made": "how it was made",
     }  # fmt: skip
     whole = page.page(f"{run.name}, seed {run.seed}", _lead(run), sections, drawings, links)
     (folder / "report.html").write_text(whole, encoding="utf-8")
@@ -106,6 +109,19 @@ def _prefixes(rows: Sequence[Mapping[str, Any]]) -> str:
     search = '<input type="search" id="search" placeholder="show rows that contain ..." aria-label="filter rows">'
     headings = [_PREFIX_COLUMNS[n] for n in names]
     return f"<p>{page.text(lead)}</p>{search}" + page.table(headings, cells, identity="prefixes", text_columns=texts)
+
+
+def _vetting(run: Run, folder: Path) -> str:
+    """The working part of ``rrl-review``'s page, over what this report has."""
+    rows = [row | {"prefix": row["text"]} for row in run.prefixes if {"key", "text"} <= row.keys()][:_MOST_VETTED]
+    if not rows:
+        return '<p class="soft">- (no stored prefixes to decide about)</p>'
+    lead = (
+        "Approve, reject or flag what may be replayed, and put the review.jsonl that is saved into the run's folder: a "
+        "run with replay/filter=[length,review] reads it once a step, and when it is resumed."
+        + (f" The {len(rows):,} most used are here." if len(rows) < len(run.prefixes) else "")
+    )
+    return f"<p>{page.text(lead)}</p>{review_section(rows, run=run_identity(folder))}"
 
 
 def _spell(value: Any) -> str:

@@ -17,6 +17,7 @@ from rrl.report.arms import group_arms
 from rrl.report.charts import Chart, Line
 from rrl.report.cli import main
 from rrl.report.load import Run
+from rrl.report.run_report import write_run_report
 from tests.browser import PHONE, WIDE, open_page, overflow
 from tests.e2e.commands import SMALL, typed
 from tests.e2e.recomputed import arms_of, check_numbers, drawings, page_of, tables
@@ -167,4 +168,21 @@ def test_a_real_sweep_of_two_arms_and_three_seeds_is_reported_as_its_records_say
     assert done.code == 0 and "ppo (3)" in done.out, done.err
     check_numbers(tmp_path / "sweep")
     with open_page(tmp_path / "sweep" / "comparison" / "comparison.html", PHONE) as (shown, errors):
+        assert errors == [] and overflow(shown) <= 0
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE], ids=["wide", "phone"])
+def test_stored_prefixes_can_be_vetted_in_the_report_of_a_run(sweep: Path, width: int) -> None:
+    (run,) = [r for r in sweep.glob("*_rrl_s0") if r.is_dir()]
+    write_run_report(run)
+    with open_page(run / "report.html", width) as (shown, errors):
+        counts = shown.locator("section.review [data-is=counts]")
+        assert counts.inner_text().startswith("60 of 60")
+        shown.click("section.review [data-decision=rejected]")
+        shown.click("section.review [data-decision=approved]")
+        assert "1 approved \u00b7 1 rejected" in counts.inner_text()
+        with shown.expect_download() as started:
+            shown.keyboard.press("s")
+        lines = [json.loads(line) for line in Path(started.value.path()).read_text().splitlines()]
+        assert sorted(line["decision"] for line in lines) == ["approved", "rejected"]
         assert errors == [] and overflow(shown) <= 0

@@ -111,6 +111,7 @@ def prefix_row(number: int, steps: int, rng: np.random.Generator) -> dict[str, A
     return {
         "problem": f"hard-{number % 48}",
         "tokens": [7],
+        "key": f"{number:016x}",
         "text": f"K{number % 10} <b>&</b>",
         "value": float(rng.beta(2, 3)),
         "uses": uses,
