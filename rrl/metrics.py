@@ -162,6 +162,7 @@ CATALOGUE: dict[str, Metric] = {
         )
     },
     "time/tokens_per_s": Metric(1, "sampled tokens per second of step time"),
+    "time/total_s": Metric(-1, "seconds spent in all steps so far, over every process that the run was resumed in"),
 }
 
 

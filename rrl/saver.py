@@ -24,6 +24,10 @@ class StopRequested(Exception):
         self.progress = progress
 
 
+class SaveFailed(OSError):
+    """A checkpoint could not be written; those before it are whole. The run ends: what it learned would not be kept."""
+
+
 class Saver:
     """Writes checkpoints of one run. ``stop`` may be set at any time; it is obeyed after the step."""
 
@@ -32,29 +36,44 @@ class Saver:
         self._house, self._dir, self._config = house, output_dir, config
 
     def after_step(self, progress: Progress) -> None:
-        """Save when due or when asked to stop. Raises StopRequested after saving for a stop."""
+        """Save when due (after every step divisible by ``run.checkpoint_every``, the last and the end of value
+        warm-up among them) or when asked to stop.
+
+        Raises:
+          StopRequested: after saving for a stop.
+          SaveFailed: the disk is full or fails.
+        """
         stop = self._house.ranks.sum([float(self.stop)])[0] > 0  # a signal may reach ranks at different steps
-        if (
-            stop
-            or progress.finished
-            or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0)
-        ):
+        if stop or progress.finished or progress.step % self._house.run.checkpoint_every == 0:
             self.save(progress)
         if stop and not progress.finished:
             raise StopRequested(progress)
 
     def save(self, progress: Progress) -> None:
-        if not self._house.ranks.is_main:
-            return
-        state = {room: getattr(self._house, room).state_dict() for room in ROOMS}
-        if isinstance(self._house.task, Relative):
-            state["task"] = self._house.task.state_dict()
+        """Write the checkpoint of ``progress`` behind the records up to it. Raises SaveFailed on every rank."""
+        error = self._house.ranks.on_main(self._save, progress)
+        if error:
+            raise SaveFailed(f"the checkpoint of step {progress.step} was not written: {error}")
+
+    def _save(self, progress: Progress) -> str:
+        """What went wrong, in words; "" where nothing did."""
+        house, best = self._house, self._house.run.keep_best
+        state = {room: getattr(house, room).state_dict() for room in ROOMS}
+        if isinstance(house.task, Relative):
+            state["task"] = house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
-        folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
-        checkpoint.save(
-            folder, state, {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens}
-        )
-        checkpoint.prune(self._dir, self._house.run.keep_checkpoints)
+        value = house.tracker.measured(best, progress.step) if best else None
+        meta = {
+            "config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens,
+            "seconds": progress.seconds, "measured": {} if value is None else {best: value},
+        }  # fmt: skip
+        try:
+            house.tracker.sync()  # a checkpoint on disk whose records are not would leave a hole in metrics.jsonl
+            checkpoint.save(self._dir / "checkpoints" / f"step_{progress.step:06d}", state, meta)
+            checkpoint.prune(self._dir, house.run.keep_checkpoints, best)
+        except OSError as error:
+            return str(error)
+        return ""
 
 
 def restore(house: House, folder: Path) -> Progress:

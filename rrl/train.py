@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rrl import durable
 from rrl.cli import speak
 from rrl.starts import plain
 
@@ -36,7 +37,8 @@ _FAILED: list[str] = []  # folders of this process's failed jobs; the basic laun
 
 
 def main() -> None:
-    """The command. Exit code 1 where the command line is wrong or a run failed, 130 after Ctrl-C."""
+    """The command. Exit code 1 where the command line is wrong or a run failed; 130 after Ctrl-C or SIGTERM, with a
+    checkpoint of the last step: ``resume`` goes on from there."""
     speak("rrl-train", _job, config_name="train")
     if _FAILED:
         raise SystemExit(f"rrl-train: {len(_FAILED)} of the jobs failed: {', '.join(_FAILED)}; see done.json there")
@@ -53,15 +55,14 @@ def _job(cfg: DictConfig) -> float | None:
         record |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         record |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
-    except (ValueError, FloatingPointError) as error:  # the doors speak to people: one clear line, no traceback
+    except (ValueError, FloatingPointError, OSError) as error:  # they speak to people: one line, no traceback
         record |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
     except Exception as error:
         record |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
     finally:
         if os.environ.get("RANK", "0") == "0":
-            kept = {k: record[k] for k in ("status", "value", "error", "traceback")}
-            (folder / "done.json").write_text(json.dumps(kept, indent=2))
+            _leave(folder, {k: record[k] for k in ("status", "value", "error", "traceback")})
     if record["status"] == "interrupted":
         raise SystemExit(130)
     if record["status"] == "failed":
@@ -84,13 +85,24 @@ def _resumed(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[DictC
     return resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent, checkpoint
 
 
+def _leave(folder: Path, done: dict[str, Any]) -> None:
+    """``done.json``: how the run ended. A full disk must not hide it."""
+    try:
+        durable.write_text(folder / "done.json", json.dumps(done, indent=2))
+    except OSError as error:
+        log.error("done.json could not be written: %s", error)
+
+
 def _fallback(error: Exception, folder: Path) -> str:
-    """Where to go back to when numbers have become NaN or infinite."""
-    if not isinstance(error, FloatingPointError):
+    """Where to go back to when numbers have become NaN or infinite, or the disk full."""
+    if isinstance(error, ValueError):
         return ""
     from rrl.checkpoint import latest
 
-    return f"; the last good checkpoint is {latest(folder)}"
+    try:
+        return f"; the last good checkpoint is {latest(folder)}"
+    except ValueError:
+        return "; there is no checkpoint yet"
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
@@ -98,12 +110,13 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     import torch
 
     from rrl import build as building
+    from rrl.checkpoint import meta_of
     from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
     from rrl.report.summary import finish_run
 
-    begin = time.perf_counter()
+    begin = time.perf_counter() - (meta_of(checkpoint)["seconds"] if checkpoint else 0.0)  # of the run's earlier lives
     ranks = Ranks()
     status = "failed"
     try:
@@ -126,7 +139,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
         "expected": expected_of(cfg, house.task.name), "overrides": overrides, **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
-        (output_dir / "summary.json").write_text(json.dumps(record, indent=2))
+        durable.write_text(output_dir / "summary.json", json.dumps(record, indent=2))
         finish_run(output_dir)
     return record
 
@@ -134,6 +147,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
 def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None) -> tuple[str, Progress, Metrics]:
     """(status, where it ended, last evaluation)."""
     from rrl import loop
+    from rrl.checkpoint import set_aside
     from rrl.saver import Saver, StopRequested, first_progress, restore
 
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -143,13 +157,15 @@ def _train(house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | N
         progress = first_progress(house.run)
     else:
         progress = replace(restore(house, checkpoint), token_budget=house.run.token_budget)  # it may have been changed
+    if house.ranks.is_main:
+        set_aside(output_dir, after=None if checkpoint is None else progress.step)
+    if checkpoint is not None:  # after those, or a kill in between would leave checkpoints that are newer than records
         house.tracker.resume_at(progress)
     with _StopCleanly(saver):
         try:
-            warming = progress.step < 0
+            if checkpoint is None:
+                saver.save(progress)  # what a failure in the first steps falls back to
             progress = loop.warm_up(house, progress, saver.after_step)
-            if warming:
-                saver.save(progress)  # what a non-finite loss in the first steps falls back to
             progress = loop.train(house, progress, saver.after_step)
         except StopRequested as stop:
             progress, status = stop.progress, "interrupted"
