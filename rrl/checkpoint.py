@@ -117,7 +117,10 @@ def prune(run: Path, keep: int, metric: str | None = None) -> None:
     found = _all(run)
     best = _best(found, metric) if metric else None
     if best is not None:
-        durable.link(best.with_name(BEST), best.name)
+        try:
+            durable.link(best.with_name(BEST), best.name)
+        except OSError as error:  # some network disks know no links; the checkpoint is kept all the same
+            log.warning("%s is the best checkpoint by %s; it cannot be linked as %s (%s)", best, metric, BEST, error)
     kept = {next((p for p in found if _step(p) >= 0), found[0]), best, *found[-keep:]} if found else set()
     for path in found:
         if path not in kept:

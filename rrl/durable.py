@@ -52,10 +52,12 @@ def remove(folder: Path) -> None:
 
 
 def link(path: Path, target: str) -> None:
-    """Replace the symbolic link ``path`` by one to ``target``."""
+    """Replace the symbolic link ``path`` by one to ``target``. Raises OSError where there are no links."""
     beside = path.with_name(path.name + BESIDE)
     discard(beside)
     beside.symlink_to(target)
+    if not path.is_symlink():
+        discard(path)  # a copy of the run that followed its links
     beside.replace(path)
 
 

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from rrl import resample
 from rrl.clock import Clock
 from rrl.records import Attempt, Progress
-from rrl.stages import FRESH, RECALLED, REPLAYED, attempts_of, origins_of, refuse_nonfinite, sampled_now, terms_of
+from rrl.stages import (
+    FRESH,
+    RECALLED,
+    REPLAYED,
+    attempts_of,
+    origins_of,
+    refuse_broken_sampler,
+    refuse_nonfinite,
+    sampled_now,
+    terms_of,
+)
 from rrl.types import Estimated, Metrics, Scored, Start, concat_scored
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
 
     Raises:
       RuntimeError: the reward failed for every row.
-      NonFiniteReward: the reward of a token is NaN or infinite.
+      NonFiniteLogprob, NonFiniteReward: the sampler's log-prob, or the reward, of a token is NaN or infinite.
     """
     scored, drawn = _scored(house, starts, progress, clock, first_start=0), list(starts)
     num_fresh, rounds, dropped = sum(not s.replayed for s in starts), 0, house.reward.dropped
@@ -74,6 +84,7 @@ def _scored(house: House, starts: Sequence[Start], progress: Progress, clock: Cl
             starts[first:last], samples_per_start=per_start, step=progress.step,
             first_row=(first_start + first) * per_start,
         )
+        refuse_broken_sampler(rollouts, house.ranks, progress.step, (first_start + first) * per_start)
         if progress.step >= 0:
             rollouts = house.recall.recall(rollouts, progress)  # whole-answer replay; none: unchanged
     with clock.phase("score"):

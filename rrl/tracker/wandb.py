@@ -10,7 +10,6 @@ import json
 import logging
 import netrc
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -72,19 +71,11 @@ class Wandb:
         self._run: Any = None
         self._started = False
         self._resumed = False
-        self._sent: int | None = None  # step of the last row that W&B was given, in this process or before it
 
     def log(self, progress: Progress, metrics: Metrics) -> None:
-        """One history row; ``progress/*`` are its axes (W&B's own step restarts at 0 on a resume).
-
-        A row cannot be taken back: what was sent before a kill is not sent again by the steps that repeat it.
-        """
-        if self._sent is not None and progress.step <= self._sent:
-            return
+        """One history row; ``progress/*`` are its axes (W&B's own step restarts at 0 on a resume)."""
         if (run := self._open()) is not None:
             run.log(dict(zip(_AXES, (progress.step, progress.sampled_tokens), strict=True)) | metrics)
-            self._sent = progress.step
-            (self._folder / "wandb_step.txt").write_text(str(progress.step))
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Rows as a W&B table; nested values as JSON text."""
@@ -100,12 +91,9 @@ class Wandb:
         if self._upload_artifacts and (run := self._open()) is not None:
             run.log_artifact(str(path), name=f"{run.id}-{path.stem}", type=path.suffix.lstrip(".") or "folder")
 
-    def resume_at(self, step: int) -> None:
-        """Go on with the W&B run of this folder, behind the last row that it has."""
+    def resume_at(self, step: int) -> None:  # noqa: ARG002  (rows carry their own step; none can be taken back)
+        """Go on with the W&B run of this folder."""
         self._resumed = True
-        sent = self._folder / "wandb_step.txt"
-        told = sent.read_text().strip() if sent.is_file() else ""
-        self._sent = int(told) if re.fullmatch(r"-?\d+", told) else step
 
     def close(self, status: str) -> None:
         """Finish the W&B run; anything but "finished" is marked as failed there."""

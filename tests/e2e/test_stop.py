@@ -82,6 +82,8 @@ def test_a_reward_that_is_no_number_stops_the_run_and_names_step_row_and_last_go
     poisoned = [
         "reward._target_=tests.e2e.poison.PoisonedReward",
         "+reward.base._target_=rrl.reward.task.TaskReward",
+        "+reward.base.timeout_s=60.0",
+        "~reward.timeout_s",
         "+reward.call=8",
         "+reward.row=3",
     ]  # calls 0 and 1 are warm-up, so call 8 is step 6
@@ -101,6 +103,8 @@ def test_a_loss_that_is_not_a_number_in_one_job_of_a_multirun_stops_no_other(tmp
     poisoned = [
         "reward._target_=tests.e2e.poison.PoisonedReward",
         "+reward.base._target_=rrl.reward.task.TaskReward",
+        "+reward.base.timeout_s=60.0",
+        "~reward.timeout_s",
         "+reward.call=3,100000",
         "+reward.row=0",
     ]

@@ -37,7 +37,7 @@ def samples(task=None, ranks=None, policy=None, **changes):
     task = task or Task(HARD + EASY, HELDOUT)
     numbers = {"seed": 0, "split": "train", "num_problems": 0, "num_samples": 4, "k": None, "greedy": True,
                "shard_problems": 2}  # fmt: skip
-    return Samples(policy=policy or Policy(), task=task, reward=TaskReward(task=task), ranks=ranks or Ranks(),
+    return Samples(policy=policy or Policy(), task=task, reward=TaskReward(task=task, timeout_s=60.0), ranks=ranks or Ranks(),
                    **(numbers | changes))  # fmt: skip
 
 

@@ -24,6 +24,12 @@ class Silent:
     def log(self, progress: Any, metrics: Any) -> None:
         return None
 
+    def measured(self, name: str, step: int) -> float | None:
+        return None
+
+    def sync(self) -> None:
+        return None
+
 
 def a_run(folder: Path, *overrides: str) -> tuple[Any, Any]:
     """Config and progress of a run of a few steps that was saved in ``folder``."""
