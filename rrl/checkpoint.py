@@ -108,7 +108,7 @@ def latest(run: Path) -> Path:
 
 
 def prune(run: Path, keep: int, metric: str | None = None) -> None:
-    """Delete all checkpoints but the first from step 0 on, the newest ``keep`` and the one where ``metric`` was highest.
+    """Delete all checkpoints but the first from step 0 on, the newest ``keep`` and the one of the highest ``metric``.
 
     The last of these is linked as ``checkpoints/best``. Leftovers of saves and deletions that were cut short go too.
     """
@@ -128,7 +128,7 @@ def prune(run: Path, keep: int, metric: str | None = None) -> None:
 
 
 def set_aside(run: Path, after: int | None) -> None:
-    """Move checkpoints of steps after ``after`` (None: all) to ``checkpoints.old<n>``: another life of the run made them.
+    """Move checkpoints of steps behind ``after`` (None: all) to ``checkpoints.old<n>``: this run did not make them.
 
     A run that begins anew in an old folder, or goes on from an earlier checkpoint, must not be resumed from them.
     """

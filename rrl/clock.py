@@ -30,7 +30,7 @@ class Clock:
         return self._last - last
 
     def lap(self, tokens: int, total_s: float) -> Metrics:
-        """``time/<phase>_s`` since the last lap, the whole as ``time/step_s``, tokens per second, and the run's total."""
+        """``time/<phase>_s`` since the last lap, the whole as ``time/step_s``, tokens a second, and the run's total."""
         now = time.perf_counter()
         whole, self._lap_start = now - self._lap_start, now
         spent, self._spent = self._spent, {}

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 
 class TimeLimit(BaseException):
@@ -19,15 +18,15 @@ class TimeLimit(BaseException):
 def within(seconds: float) -> Iterator[None]:
     """Raise TimeLimit in the block once ``seconds`` have passed (math.inf = never).
 
-    By SIGALRM: Python code, sleeping and waiting are interrupted; a loop in compiled code is not before it returns, which
-    is why symbolic verifiers run in a process of their own. Signals reach the main thread only: elsewhere nothing is
-    limited. A timer that was set before (a test's) goes on.
+    By SIGALRM: Python code, sleeping and waiting are interrupted; a loop in compiled code is not before it returns,
+    which is why symbolic verifiers run in a process of their own. Signals reach the main thread only: elsewhere nothing
+    is limited. A timer that was set before (a test's) goes on.
     """
     if math.isinf(seconds) or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(*_: object) -> None:
         raise TimeLimit(f"no answer within {seconds:g} s")
 
     begin, handler = time.monotonic(), signal.signal(signal.SIGALRM, stop)

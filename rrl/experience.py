@@ -20,6 +20,7 @@ from rrl.stages import (
     attempts_of,
     origins_of,
     refuse_broken_sampler,
+    refuse_diverged_value,
     refuse_nonfinite,
     sampled_now,
     terms_of,
@@ -46,7 +47,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
 
     Raises:
       RuntimeError: the reward failed for every row.
-      NonFiniteLogprob, NonFiniteReward: the sampler's log-prob, or the reward, of a token is NaN or infinite.
+      NonFiniteLogprob, NonFiniteReward, NonFiniteEstimate: a number of that name is NaN or infinite.
     """
     scored, drawn = _scored(house, starts, progress, clock, first_start=0), list(starts)
     num_fresh, rounds, dropped = sum(not s.replayed for s in starts), 0, house.reward.dropped
@@ -65,6 +66,8 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
         metrics = resample.resampling_metrics(drawn, telling, 1 + rounds)
     with clock.phase("estimate"):
         estimated = house.value.estimate(scored)  # of all rows: a value that whitens a batch sees all of it
+    per_start = house.run.samples_per_start if progress.step >= 0 else 1
+    refuse_diverged_value(estimated, house.ranks, progress.step, house.ranks.bounds(len(starts))[0] * per_start)
     sampled = sampled_now(estimated)
     attempts = house.ranks.gather(attempts_of(sampled))
     if not attempts:

@@ -195,7 +195,7 @@ class Progress:
         return float(np.mean(np.clip(parts, 0.0, 1.0)))
 
     def after(self, *, tokens: int, signals: Signals | None, seconds: float = 0.0) -> Progress:
-        """The next step: ``tokens`` more sampled, ``signals`` of its fresh rows (None = none), ``seconds`` since then."""
+        """The next step: ``tokens`` more sampled, ``signals`` of its fresh rows (None = none), ``seconds`` spent."""
         nxt = replace(
             self, step=self.step + 1, sampled_tokens=self.sampled_tokens + tokens, seconds=self.seconds + seconds
         )

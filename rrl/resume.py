@@ -95,7 +95,8 @@ def _changes(key: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
     found = list(_leaves(key, before, now))
     if len(found) <= _MOST_SHOWN:
         return found
-    return [*found[: _MOST_SHOWN - 1], (f"{len(found) - _MOST_SHOWN + 1} others, among them {found[-1][0]}", *found[-1][1:])]
+    shown, (name, then, given) = found[: _MOST_SHOWN - 1], found[-1]
+    return [*shown, (f"{len(found) - len(shown)} others, among them {name}", then, given)]
 
 
 def _leaves(key: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -47,6 +47,23 @@ def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) ->
         )
 
 
+class NonFiniteEstimate(FloatingPointError):
+    """A value, P(solved) or advantage is NaN or infinite: the estimator has diverged."""
+
+
+def refuse_diverged_value(estimated: Estimated, ranks: Ranks, step: int, first_row: int) -> None:
+    """Raise NonFiniteEstimate on every rank if any estimate of any rank is not finite.
+
+    first_row: number of this rank's first row in the step.
+    """
+    bad = ~(estimated.value.isfinite() & estimated.success.isfinite() & estimated.advantage.isfinite())
+    if shown := _rows_with(bad, estimated.sequences, ranks, first_row):
+        raise NonFiniteEstimate(
+            f"the value's estimate is not finite at step {step}: {shown}; the estimator has diverged; lower "
+            "value.lr or value.grad_norm"
+        )
+
+
 def _rows_with(bad: Bool[Tensor, "A"], sequences: Sequences, ranks: Ranks, first_row: int) -> str:
     """All ranks' rows with a bad token, in words; "" where there is none."""
     rows = torch.unique(sequences.row_of[bad]).tolist()

@@ -95,7 +95,7 @@ class Jsonl:
                 self._file = None
 
     def _write(self) -> None:
-        """Hand over what is waiting. A write may take a part (a disk that fills up): the rest waits for the next one."""
+        """Hand over what is waiting. A disk that fills up may take a part: the rest waits for the next line."""
         file = self._open()
         while self._waiting:
             self._waiting = self._waiting[os.write(file, self._waiting) :]

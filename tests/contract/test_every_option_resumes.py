@@ -1,4 +1,4 @@
-"""Stopped at any step of any epoch and resumed, a run of every option, and of every arm, is the unbroken one to the bit.
+"""Stopped at any step of any epoch and resumed, a run of every option and every arm is the unbroken one to the bit.
 
 ``test_every_option_trains`` asks the same of one step of each option in the default set. Here each run passes several
 epochs of its problems, and is resumed from every step to the end: what a checkpoint forgets may show late only.
@@ -22,7 +22,7 @@ from tests.contract.test_every_option_trains import REPLAYING, train_until
 from tests.sameness import Records, differing, state_of, timeless
 
 LAST = 5
-# Two warm-up steps, so that a stop may fall between them; 12 starts, so that an epoch of 16 problems ends inside a step.
+# Two warm-up steps, so that a stop falls between them; 12 starts, so that an epoch of 16 problems ends inside a step.
 CHANGES = ("run.warm_up.batches=2", "run.starts_per_step=12")
 
 

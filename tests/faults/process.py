@@ -1,4 +1,4 @@
-"""``rrl-train`` in a process forked from one that has everything imported: a run of fifteen steps takes about a second."""
+"""``rrl-train`` in a process forked from one that has everything imported: a dozen steps take about a second."""
 
 from __future__ import annotations
 

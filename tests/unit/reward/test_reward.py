@@ -71,7 +71,8 @@ class HalfReference:
 
 def test_each_sampled_token_pays_for_leaving_the_reference_and_the_prefix_does_not():
     rollouts = rollouts_of([(PREFIXED, (1, 1))])  # behaviour log-prob 0 at both sampled tokens
-    shaped = KLShaped(base=TaskReward(task=SumTask(), timeout_s=60.0), reference=HalfReference(), beta=0.1).score(rollouts)
+    base = TaskReward(task=SumTask(), timeout_s=60.0)
+    shaped = KLShaped(base=base, reference=HalfReference(), beta=0.1).score(rollouts)
     fee = 0.1 * math.log(2.0)
     assert shaped.reward.tolist() == pytest.approx([-fee, 6.0 - fee])
     assert shaped.score.tolist() == [6.0]
