@@ -21,7 +21,7 @@ import torch
 PROBLEMS, A_STEP, EPOCHS = 12, 4, 3
 STEPS = EPOCHS * PROBLEMS // A_STEP
 OURS = (
-    "problems=epoch", "task.num_hard=12", "task.num_easy=0", f"run.starts_per_step={A_STEP}", "warm_start=none",
+    "problems=epoch", "task.num_hard=12", "task.num_easy=0", f"run.starts_per_step={A_STEP}", "warm_start.steps=1",
     "run.samples_per_start=2", "value=group_mean", "replay/schedule=none", "run.warm_up.batches=0",
     "run.checkpoint_every=1", "run.keep_checkpoints=100", "run.token_budget=100000", "tracker=[]",
 )  # fmt: skip
