@@ -96,7 +96,7 @@ def latest(run: Path) -> Path:
     found = _all(run)
     if not found:
         raise ValueError(f"{str(run)!r} holds no checkpoint; expected a run folder with checkpoints/step_*/meta.json")
-    flaws = []
+    flaws: list[tuple[str, str]] = []
     for folder in reversed(found):
         if not (flaw := _flaw(folder)):
             for name, what in flaws:

@@ -32,11 +32,13 @@ RUN = (
 
 
 class Sample(NamedTuple):
-    """What the process held after ``step``. step_ms: median of the last ten steps."""
+    """What the process held after ``step``. cpu_ms, wall_ms: of a step, medians of the last ten; other jobs of the
+    machine move the second."""
 
     step: int
     rss_mib: float
-    step_ms: float
+    cpu_ms: float
+    wall_ms: float
     open_files: int
     threads: int
     store_size: int
@@ -57,28 +59,35 @@ def watched(steps: int, folder: Path) -> list[Sample]:
 
     torch.set_num_threads(1)
     house = small_house(folder / "run", *RUN)
-    saver, samples, took, last = Saver(house, folder / "run", {}), list[Sample](), list[float](), [time.perf_counter()]
+    saver, samples = Saver(house, folder / "run", {}), list[Sample]()
+    began, cpu, wall = [_clocks()], list[float](), list[float]()
 
     def after(progress: Progress) -> None:
-        now = time.perf_counter()
-        took.append((now - last[0]) * 1e3)
+        for took, now, before in zip((cpu, wall), _clocks(), began[0], strict=True):
+            took.append((now - before) * 1e3)
         if progress.step % EVERY == 0 and progress.step > 0:
-            samples.append(_held(progress.step, statistics.median(took[-EVERY:]), len(house.replay.rows())))
+            medians = [statistics.median(took[-EVERY:]) for took in (cpu, wall)]
+            samples.append(_held(progress.step, *medians, store_size=len(house.replay.rows())))
         saver.after_step(progress)
         if progress.step == steps:
             raise _Enough
-        last[0] = time.perf_counter()
+        began[0] = _clocks()
 
     with suppress(_Enough):
         loop.train(house, loop.warm_up(house, first_progress(house.run), after), after)
     return samples
 
 
-def _held(step: int, step_ms: float, store_size: int) -> Sample:
+def _clocks() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()
+
+
+def _held(step: int, cpu_ms: float, wall_ms: float, store_size: int) -> Sample:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(
-        step=step, rss_mib=round(pages * resource.getpagesize() / 2**20, 2), step_ms=round(step_ms, 2),
-        open_files=len(os.listdir("/proc/self/fd")) - 1, threads=threading.active_count(), store_size=store_size,
+        step=step, rss_mib=round(pages * resource.getpagesize() / 2**20, 2), cpu_ms=round(cpu_ms, 2),
+        wall_ms=round(wall_ms, 2), open_files=len(os.listdir("/proc/self/fd")) - 1,
+        threads=threading.active_count(), store_size=store_size,
     )  # fmt: skip
 
 
@@ -96,7 +105,7 @@ def draw(samples: list[Sample], out: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
-    labels = {"rss_mib": "resident memory, MiB", "step_ms": "step, ms (median of 10)", "open_files": "open files"}
+    labels = {"rss_mib": "resident memory, MiB", "cpu_ms": "CPU of a step, ms", "open_files": "open files"}
     for panel, (name, label) in zip(panels, labels.items(), strict=True):
         panel.plot([s.step for s in samples], [getattr(s, name) for s in samples], lw=1)
         panel.set(xlabel="step", title=label, ylim=(0, None))
@@ -115,13 +124,16 @@ def main() -> None:
         writer.writerow(Sample._fields)
         writer.writerows(samples)
     draw(samples, args.out.with_suffix(".png"))
-    grown = {name: slope(samples, name) for name in ("rss_mib", "step_ms", "open_files", "threads")}
+    grown = {name: slope(samples, name) for name in ("rss_mib", "cpu_ms", "wall_ms", "open_files")}
     print(f"{samples[-1].step} steps; of the second half, a thousand steps: "
           + ", ".join(f"{name} {x:+.3f}" for name, x in grown.items()))  # fmt: skip
     print(f"memory {samples[len(samples) // 2].rss_mib} MiB in the middle, {samples[-1].rss_mib} at the end; "
           f"store {samples[-1].store_size} states")  # fmt: skip
-    # Other jobs of the machine move the step time; memory and files are the process's own.
-    flat = abs(grown["rss_mib"]) < 10.0 and grown["open_files"] == 0.0 and grown["threads"] == 0.0
+    half = samples[len(samples) // 2 :]
+    same = len({(s.open_files, s.threads) for s in half}) == 1
+    typical = statistics.median(s.cpu_ms for s in half)
+    flat = grown["rss_mib"] < 0.01 * half[0].rss_mib and grown["cpu_ms"] < 0.1 * typical and same
+    print(f"{'flat' if flat else 'NOT flat'}: {typical:.1f} ms of CPU a step, {half[0].open_files} open files")
     sys.exit(0 if flat else 1)
 
 

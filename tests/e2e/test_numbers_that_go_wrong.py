@@ -207,3 +207,19 @@ def test_progress_of_a_refused_step_is_that_of_the_last_good_one(bench: Bench) -
     with pytest.raises(NonFiniteLogprob):
         loop.train(house, loop.warm_up(house, first_progress(house.run), reached.append), reached.append)
     assert [p.step for p in reached] == [0, 1, 2]
+
+
+def test_a_step_of_which_no_row_could_be_scored_stops_the_run(bench: Bench) -> None:
+    house = bench.new_house("objective", "ppo_clip")
+
+    class Failing:
+        dropped = 0
+
+        def score(self, rollouts: Rollouts) -> Any:
+            self.dropped = rollouts.sequences.num_rows
+            return reward.score(rollouts).rows(torch.zeros(0, dtype=torch.int64))
+
+    reward = house.reward
+    house = dataclasses.replace(house, reward=Failing())
+    with pytest.raises(RuntimeError, match="the reward failed for every row of step -1; its log says why"):
+        loop.warm_up(house, first_progress(house.run), lambda _: None)
