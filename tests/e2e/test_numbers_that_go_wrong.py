@@ -78,7 +78,7 @@ def test_a_sampler_whose_numbers_are_none_stops_the_run_before_anything_is_learn
 # ------------------------------------------------------------------------------------------ the objective
 
 
-@pytest.mark.parametrize("nats", [20.0, -20.0, 300.0, -300.0])
+@pytest.mark.parametrize("nats", [20.0, 300.0, -300.0])
 @pytest.mark.parametrize("option", options("objective"))
 def test_a_ratio_that_explodes_is_bounded_or_refused_and_shows_in_the_record(
     bench: Bench, option: str, nats: float
