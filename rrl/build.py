@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rrl import protocols as doors
 from rrl.annotations import fit, is_target
 from rrl.exploration import Exploration
+from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
 from rrl.tracker.all import Trackers
 
@@ -153,7 +154,10 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
         )
     if type(cfg.run.warm_up.admit) is not bool:
         raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
-    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share"}
+    if cfg.run.keep_best is not None and cfg.run.keep_best not in CATALOGUE:
+        raise ValueError(f"run.keep_best is {cfg.run.keep_best!r}; expected the name of a metric, such as "
+                         "eval/hard_success, or null")
+    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share", "keep_best"}
     if unknown := sorted(str(k) for k in set(cfg.run) - known):
         raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
 

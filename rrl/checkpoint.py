@@ -1,85 +1,179 @@
-"""Checkpoints: a folder of safetensors and JSON, written beside and renamed into place.
+"""Checkpoints: a folder of safetensors and JSON, sealed by a manifest, written beside and renamed into place.
 
-Never a pickle. Names of tensors are paths in the nested state; everything else stands in JSON.
+Never a pickle. Names of tensors are paths in the nested state; everything else stands in JSON. ``rrl.durable`` makes a
+checkpoint whole or absent, ``rrl.manifest`` knows a damaged file by its name.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-FORMAT = 1
+from rrl import durable, manifest
+
+log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""1 had no manifest. A run of an older format ends with the version that began it."""
+
+BEST = "best"
+"""Name of the link to the best checkpoint, beside the checkpoints."""
 
 
 def save(folder: Path, state: dict[str, Any], meta: dict[str, Any]) -> Path:
-    """Write ``state`` (nested dicts and lists of tensors, arrays and plain values) and ``meta`` to ``folder``."""
+    """Write ``state`` (nested dicts and lists of tensors, arrays and plain values) and ``meta`` to ``folder``.
+
+    Raises:
+      ValueError: something in the state is of no such kind; it is named by its place.
+      OSError: the disk is full or fails. Nothing is left of the attempt, and nothing older was touched.
+    """
     tensors: dict[str, torch.Tensor] = {}
     plain = _split(state, "", tensors)
-    beside = folder.with_name(folder.name + ".tmp")
+    beside = folder.with_name(folder.name + durable.BESIDE)
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save_file({k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, beside / "state.safetensors")
-    (beside / "state.json").write_text(json.dumps(plain))
-    (beside / "meta.json").write_text(json.dumps({"format": FORMAT} | meta, indent=2))
-    for path in beside.iterdir():
-        with open(path, "rb+") as handle:
-            os.fsync(handle.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    try:
+        beside.mkdir(parents=True)
+        save_file({k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, beside / "state.safetensors")
+        (beside / "state.json").write_text(json.dumps(plain))
+        (beside / "meta.json").write_text(json.dumps({"format": FORMAT} | meta, indent=2))
+        manifest.seal(beside)
+        durable.put_folder(beside, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)  # a full disk gets its room back
+        raise OSError(f"{str(folder)!r} cannot be written ({error})") from error
     return folder
 
 
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(state, meta) of a checkpoint. Raises ValueError naming the folder and what is wrong with it."""
-    if not (folder / "meta.json").is_file():
-        raise ValueError(
-            f"checkpoint is {str(folder)!r}, which has no meta.json; "
-            f"expected a folder such as <run>/checkpoints/step_000100"
-        )
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-    except ValueError as error:
-        raise ValueError(f"checkpoint {str(folder)!r}: meta.json cannot be read ({error})") from error
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {str(folder)!r} has format {meta.get('format')}; this version reads {FORMAT}")
+    """(state, meta) of a checkpoint. Raises ValueError naming the folder, the file and what is wrong with it."""
+    meta = meta_of(folder)
+    if flaw := manifest.damage(folder):
+        raise ValueError(f"checkpoint {str(folder)!r} is damaged: {flaw}; use an earlier one beside it")
     try:
         plain = json.loads((folder / "state.json").read_text())
         tensors = load_file(folder / "state.safetensors")
-    except Exception as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"checkpoint {str(folder)!r} cannot be read ({error}); use an earlier one beside it"
         ) from error
     return _join(plain, tensors), meta
 
 
+def meta_of(folder: Path) -> dict[str, Any]:
+    """What is said about a checkpoint: config, step and so on, without reading its state. Raises as ``load`` does."""
+    if not (folder / "meta.json").is_file():
+        raise ValueError(
+            f"checkpoint is {str(folder)!r}, which has no meta.json; "
+            f"expected a folder such as <run>/checkpoints/step_000100"
+        )
+    try:
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        found = meta.get("format")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"checkpoint {str(folder)!r}: meta.json cannot be read ({error})") from error
+    if found != FORMAT:
+        raise ValueError(f"checkpoint {str(folder)!r} has format {found}; this version reads {FORMAT}")
+    return meta
+
+
 def latest(run: Path) -> Path:
-    """The newest checkpoint of a run folder (or the folder itself where it is one)."""
+    """The newest whole checkpoint of a run folder (or the folder itself where it is one); damaged ones are named.
+
+    Raises:
+      ValueError: there is no checkpoint, or none is whole.
+    """
     if (run / "meta.json").is_file():
         return run
     found = _all(run)
     if not found:
         raise ValueError(f"{str(run)!r} holds no checkpoint; expected a run folder with checkpoints/step_*/meta.json")
-    return found[-1]
+    flaws: list[tuple[str, str]] = []
+    for folder in reversed(found):
+        if not (flaw := _flaw(folder)):
+            for name, what in flaws:
+                log.warning("checkpoint %s is damaged: %s; %s is used instead", name, what, folder.name)
+            return folder
+        flaws.append((folder.name, flaw))
+    listed = "; ".join(f"{name}: {what}" for name, what in flaws)
+    raise ValueError(f"{str(run)!r} holds no whole checkpoint: {listed}; start the run again")
 
 
-def prune(run: Path, keep: int) -> None:
-    """Delete all but the first and the newest ``keep`` checkpoints of a run."""
+def prune(run: Path, keep: int, metric: str | None = None) -> None:
+    """Delete all checkpoints but the first from step 0 on, the newest ``keep`` and the one of the highest ``metric``.
+
+    The last of these is linked as ``checkpoints/best``. Leftovers of saves and deletions that were cut short go too.
+    """
+    for leftover in (run / "checkpoints").glob(f"*{durable.BESIDE}"):
+        durable.discard(leftover)
     found = _all(run)
-    for path in found[1:-keep] if keep else found[1:]:
-        shutil.rmtree(path)
+    best = _best(found, metric) if metric else None
+    if best is not None:
+        try:
+            durable.link(best.with_name(BEST), best.name)
+        except OSError as error:  # some network disks know no links; the checkpoint is kept all the same
+            log.warning("%s is the best checkpoint by %s; it cannot be linked as %s (%s)", best, metric, BEST, error)
+    kept = {next((p for p in found if _step(p) >= 0), found[0]), best, *found[-keep:]} if found else set()
+    for path in found:
+        if path not in kept:
+            durable.remove(path)
+
+
+def set_aside(run: Path, after: int | None) -> None:
+    """Move checkpoints of steps behind ``after`` (None: all) to ``checkpoints.old<n>``: this run did not make them.
+
+    A run that begins anew in an old folder, or goes on from an earlier checkpoint, must not be resumed from them.
+    """
+    others = [path for path in _all(run) if after is None or _step(path) > after]
+    if not others:
+        return
+    number = 1
+    while (old := run / f"checkpoints.old{number}").exists():
+        number += 1
+    old.mkdir()
+    for path in others:
+        path.rename(old / path.name)
+    log.warning("%d checkpoints of an earlier life of this run are now in %s", len(others), old)
+
+
+def _flaw(folder: Path) -> str:
+    """What is wrong with a checkpoint; "" for a whole one."""
+    try:
+        meta_of(folder)
+    except ValueError as error:
+        return str(error)
+    return manifest.damage(folder)
+
+
+def _best(found: list[Path], metric: str) -> Path | None:
+    """The earliest of those with the highest ``metric``; None where it was measured at none of them."""
+    measured = []
+    for path in found:
+        try:
+            value = meta_of(path).get("measured", {}).get(metric)
+        except ValueError:  # a damaged one is not the best; who resumes from it is told
+            continue
+        if value is not None:
+            measured.append((-value, _step(path), path))
+    return min(measured)[2] if measured else None
 
 
 def _all(run: Path) -> list[Path]:
-    """Whole checkpoints, oldest first; warm-up steps are negative, hence the number and not the text."""
-    found = [p for p in (run / "checkpoints").glob("step_*") if p.suffix != ".tmp" and (p / "meta.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step_")))
+    """Checkpoints, oldest first, by number: warm-up steps are negative. What is not finished has another ending."""
+    named = [p for p in (run / "checkpoints").glob("step_*") if re.fullmatch(r"step_-?\d+", p.name)]
+    return sorted((p for p in named if any(p.iterdir())), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
 
 
 def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

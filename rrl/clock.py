@@ -14,7 +14,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._spent: dict[str, float] = {}
-        self._lap_start = time.perf_counter()
+        self._lap_start = self._last = time.perf_counter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -24,12 +24,18 @@ class Clock:
         finally:
             self._spent[name] = self._spent.get(name, 0.0) + time.perf_counter() - begin
 
-    def lap(self, tokens: int) -> Metrics:
-        """``time/<phase>_s`` since the last lap, the whole as ``time/step_s``, and tokens per second."""
+    def since_last(self) -> float:
+        """Seconds since the last call; evaluating and saving after a step count in the next one."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last
+
+    def lap(self, tokens: int, total_s: float) -> Metrics:
+        """``time/<phase>_s`` since the last lap, the whole as ``time/step_s``, tokens a second, and the run's total."""
         now = time.perf_counter()
         whole, self._lap_start = now - self._lap_start, now
         spent, self._spent = self._spent, {}
         return {f"time/{k}_s": v for k, v in spent.items()} | {
             "time/step_s": whole,
             "time/tokens_per_s": tokens / whole,
+            "time/total_s": total_s,
         }

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 from rrl import resample
 from rrl.clock import Clock
 from rrl.records import Attempt, Progress
-from rrl.stages import FRESH, RECALLED, REPLAYED, attempts_of, origins_of, refuse_nonfinite, sampled_now, terms_of
+from rrl.stages import (
+    FRESH,
+    RECALLED,
+    REPLAYED,
+    attempts_of,
+    origins_of,
+    refuse_broken_sampler,
+    refuse_diverged_value,
+    refuse_nonfinite,
+    sampled_now,
+    terms_of,
+)
 from rrl.types import Estimated, Metrics, Scored, Start, concat_scored
 
 if TYPE_CHECKING:
@@ -36,7 +47,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
 
     Raises:
       RuntimeError: the reward failed for every row.
-      NonFiniteReward: the reward of a token is NaN or infinite.
+      NonFiniteLogprob, NonFiniteReward, NonFiniteEstimate: a number of that name is NaN or infinite.
     """
     scored, drawn = _scored(house, starts, progress, clock, first_start=0), list(starts)
     num_fresh, rounds, dropped = sum(not s.replayed for s in starts), 0, house.reward.dropped
@@ -55,6 +66,8 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
         metrics = resample.resampling_metrics(drawn, telling, 1 + rounds)
     with clock.phase("estimate"):
         estimated = house.value.estimate(scored)  # of all rows: a value that whitens a batch sees all of it
+    per_start = house.run.samples_per_start if progress.step >= 0 else 1
+    refuse_diverged_value(estimated, house.ranks, progress.step, house.ranks.bounds(len(starts))[0] * per_start)
     sampled = sampled_now(estimated)
     attempts = house.ranks.gather(attempts_of(sampled))
     if not attempts:
@@ -74,6 +87,7 @@ def _scored(house: House, starts: Sequence[Start], progress: Progress, clock: Cl
             starts[first:last], samples_per_start=per_start, step=progress.step,
             first_row=(first_start + first) * per_start,
         )
+        refuse_broken_sampler(rollouts, house.ranks, progress.step, (first_start + first) * per_start)
         if progress.step >= 0:
             rollouts = house.recall.recall(rollouts, progress)  # whole-answer replay; none: unchanged
     with clock.phase("score"):

@@ -22,7 +22,7 @@ from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
 from rrl.ops.minibatch import Part, cuts_of, minibatches
 from rrl.ops.optimizer import adam_state, linear_decay, load_adam_state, set_lr
-from rrl.ops.update_tally import UpdateTally
+from rrl.ops.update_tally import UpdateTally, zero_advantage_frac
 from rrl.protocols import Objective, Policy
 from rrl.ranks import Ranks
 from rrl.records import Progress
@@ -126,6 +126,7 @@ class PolicyLearner:
             batch = self._batch(terms, references, imitated, lesson, parts)
             seen, norm = self._step(batch, parts, progress.step)
             tally.add(seen, batch.behavior_logprob, batch.reference_logprob, batch.loss.losses, norm)
+        mismatch |= zero_advantage_frac(terms, self._ranks)
         return tally.metrics(self._ranks) | mismatch | ({"learn/lr": lr} if tally.grad_norms else {})
 
     def state_dict(self) -> dict[str, Any]:

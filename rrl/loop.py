@@ -36,9 +36,9 @@ def warm_up(house: House, progress: Progress, after_step: Callable[[Progress], N
             fitted = house.value.fit(lived.sampled, progress)
 
         tokens = sum(a.num_sampled for a in lived.attempts) + judging_tokens(house, spent)
-        progress = progress.after(tokens=tokens, signals=None)
+        progress = progress.after(tokens=tokens, signals=None, seconds=clock.since_last())
         evaluated = house.evaluate.when_due(progress) if progress.step == 0 else {}  # where every curve begins
-        house.tracker.log(progress, explored | remembered | fitted | evaluated | clock.lap(tokens))
+        house.tracker.log(progress, explored | remembered | fitted | evaluated | clock.lap(tokens, progress.seconds))
         after_step(progress)
     return progress
 
@@ -71,12 +71,12 @@ def train(house: House, progress: Progress, after_step: Callable[[Progress], Non
             fitted = value.fit(lived.sampled, progress)
 
         tokens = sum(a.num_sampled for a in attempts) + judging_tokens(house, spent)
-        progress = progress.after(tokens=tokens, signals=signals)
+        progress = progress.after(tokens=tokens, signals=signals, seconds=clock.since_last())
         with clock.phase("evaluate"):
             evaluated = house.evaluate.when_due(progress)  # bare prompts only
         placed = {"progress/done_frac": progress.done_frac, "progress/exploration": progress.exploration}
         measured = placed | explored | remembered | lived.metrics | learned | fitted | evaluated
-        house.tracker.log(progress, measured | clock.lap(tokens))
+        house.tracker.log(progress, measured | clock.lap(tokens, progress.seconds))
         after_step(progress)
     return progress
 

@@ -102,6 +102,8 @@ CATALOGUE: dict[str, Metric] = {
     "learn/truncated_frac": Metric(-1, "share of sampled tokens whose weight trainer / sampler was cut at learner.importance_cap"),
     "learn/kl_sampler_nats": Metric(-1, "k3 estimate of KL(sampler || trainer) before the update; with an importance cap only"),
     "learn/clip_frac": Metric(0, "share of tokens whose ratio left the clip range"),
+    "learn/log_ratio_max_nats": Metric(-1, "largest |log pi - log pi_behaviour| of a token during the update; an exploding ratio shows here"),
+    "learn/zero_advantage_frac": Metric(-1, "share of tokens with advantage 0; 1 where all rewards are equal and a group is the baseline"),
     "learn/kl_behavior_nats": Metric(0, "k3 estimate of KL(behaviour || policy) during the update"),
     "learn/kl_reference_nats": Metric(
         0, "mean log pi - log pi_ref of sampled tokens (k1); pi_ref = the policy before RL"
@@ -164,6 +166,7 @@ CATALOGUE: dict[str, Metric] = {
         )
     },
     "time/tokens_per_s": Metric(1, "sampled tokens per second of step time"),
+    "time/total_s": Metric(-1, "seconds spent in all steps so far, over every process that the run was resumed in"),
 }
 
 

@@ -6,7 +6,7 @@ These are the nouns that other people's trainers can fill too: ``Attempt`` goes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -158,7 +158,8 @@ class Progress:
 
     step: policy updates done; value warm-up counts -W..-1.  history: signals of past steps,
     oldest first, at most ``history_len`` of them.  first/peak: the signals' first values and
-    running maxima, which normalise the exploration degree.
+    running maxima, which normalise the exploration degree.  seconds: spent in all steps so far, in every process that
+    the run was resumed in; two runs that differ in nothing else are the same.
     """
 
     step: int
@@ -168,6 +169,7 @@ class Progress:
     first: Signals | None
     peak: Signals | None
     history_len: int = 100
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def done_frac(self) -> float:
@@ -192,9 +194,11 @@ class Progress:
             parts.append(np.mean([s.new_solves for s in window]) / self.peak.new_solves)
         return float(np.mean(np.clip(parts, 0.0, 1.0)))
 
-    def after(self, *, tokens: int, signals: Signals | None) -> Progress:
-        """The next step: ``tokens`` more sampled, ``signals`` of its fresh rows (None = none)."""
-        nxt = replace(self, step=self.step + 1, sampled_tokens=self.sampled_tokens + tokens)
+    def after(self, *, tokens: int, signals: Signals | None, seconds: float = 0.0) -> Progress:
+        """The next step: ``tokens`` more sampled, ``signals`` of its fresh rows (None = none), ``seconds`` spent."""
+        nxt = replace(
+            self, step=self.step + 1, sampled_tokens=self.sampled_tokens + tokens, seconds=self.seconds + seconds
+        )
         if signals is None:
             return nxt
         peak = (

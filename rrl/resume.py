@@ -5,18 +5,27 @@ Only keys that do not change the run's meaning may be overridden while resuming.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import checkpoint
 
-MAY_CHANGE = ("run.token_budget", "run.checkpoint_every", "run.keep_checkpoints", "run.num_threads", "tracker")
+log = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    "run.token_budget", "run.checkpoint_every", "run.keep_checkpoints", "run.keep_best", "run.num_threads", "tracker",
+)  # fmt: skip
+_MOST_SHOWN = 4
 
 
 def find(resume: str) -> Path:
     """The checkpoint that ``resume`` names: a run folder, a checkpoint folder, or "latest" under outputs/.
+
+    Of a run it is the newest whole one; damaged ones are named in the log.
 
     Raises:
       ValueError: nothing of that kind is there.
@@ -30,35 +39,69 @@ def find(resume: str) -> Path:
         raise ValueError(
             f"resume is {resume!r}, which is not a folder; expected a run folder, a checkpoint folder or 'latest'"
         )
-    return checkpoint.latest(Path(resume))
+    found = checkpoint.latest(Path(resume))
+    return found.resolve() if found.is_symlink() else found  # `best` is a link to a step
 
 
 def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictConfig:
-    """The config stored in checkpoint ``folder``, with the harmless overrides of the command line.
+    """The config stored in checkpoint ``folder``, with the harmless overrides of the command line, which are logged.
 
     Raises:
       ValueError: an override would change what the run means; both values are shown.
     """
-    _, meta = checkpoint.load(folder)
+    meta = checkpoint.meta_of(folder)
     stored = OmegaConf.create(meta["config"])
     assert isinstance(stored, DictConfig)
     for override in overrides:
-        key = override.lstrip("+~").split("=", 1)[0]
+        key = override.lstrip("+~").split("=", 1)[0].split("@")[0]
         if key == "resume":
             continue
         dotted = key.replace("/", ".")
-        before, now = OmegaConf.select(stored, dotted), OmegaConf.select(cfg, dotted)
+        before, now = _plain(stored, dotted), _plain(cfg, dotted)
         if before is None and now is None:  # an experiment or a setting: many keys at once
             raise ValueError(f"{override!r} cannot be given while resuming: a run goes on with its own config; drop it")
         if before == now:
             continue
-        if not dotted.startswith(MAY_CHANGE):
+        changes = "; ".join(f"{name} = {then}, now {given}" for name, then, given in _changes(dotted, before, now))
+        if not any(dotted == free or dotted.startswith(f"{free}.") for free in MAY_CHANGE):
             raise ValueError(
-                f"{override!r} would change a resumed run: the checkpoint has {dotted} = {before}, now {now}; "
+                f"{override!r} would change a resumed run: the checkpoint has {changes}; "
                 f"drop it, or start a new run. While resuming, only {', '.join(MAY_CHANGE)} may change"
             )
-        OmegaConf.update(stored, dotted, now, merge=False)
+        if dotted == "run.token_budget" and isinstance(now, int) and now < meta["sampled_tokens"]:
+            raise ValueError(
+                f"{override!r} ends the run in its past: the checkpoint has {meta['sampled_tokens']} sampled tokens "
+                f"of run.token_budget = {before}; expected at least as many"
+            )
+        log.warning("resuming with %s", changes)
+        if now is None and "." in dotted:  # ~tracker.wandb
+            parent, _, name = dotted.rpartition(".")
+            OmegaConf.select(stored, parent).pop(name)
+            continue
+        OmegaConf.update(stored, dotted, OmegaConf.select(cfg, dotted), merge=False)
         if dotted == "run.token_budget" and "console" in stored.tracker:
             stored.tracker.console.token_budget = now  # resolved when the run began
     stored.resume = cfg.resume
     return stored
+
+
+def _plain(cfg: DictConfig, dotted: str) -> Any:
+    node = OmegaConf.select(cfg, dotted)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _changes(key: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """(key, before, now) of a few leaves that differ; a chosen option has many."""
+    found = list(_leaves(key, before, now))
+    if len(found) <= _MOST_SHOWN:
+        return found
+    shown, (name, then, given) = found[: _MOST_SHOWN - 1], found[-1]
+    return [*shown, (f"{len(found) - len(shown)} others, among them {name}", then, given)]
+
+
+def _leaves(key: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in {**before, **now}:
+            yield from _leaves(f"{key}.{name}", before.get(name), now.get(name))
+    elif before != now:
+        yield key, before, now

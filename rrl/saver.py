@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,9 @@ from rrl.records import Progress, Signals
 if TYPE_CHECKING:
     from rrl.build import House
 
+log = logging.getLogger(__name__)
+
+_SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
 ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
 
@@ -24,6 +30,10 @@ class StopRequested(Exception):
         self.progress = progress
 
 
+class SaveFailed(OSError):
+    """A checkpoint could not be written; those before it are whole. The run ends: what it learned would not be kept."""
+
+
 class Saver:
     """Writes checkpoints of one run. ``stop`` may be set at any time; it is obeyed after the step."""
 
@@ -32,29 +42,45 @@ class Saver:
         self._house, self._dir, self._config = house, output_dir, config
 
     def after_step(self, progress: Progress) -> None:
-        """Save when due or when asked to stop. Raises StopRequested after saving for a stop."""
+        """Save when due (after every step divisible by ``run.checkpoint_every``, the last and the end of value
+        warm-up among them) or when asked to stop.
+
+        Raises:
+          StopRequested: after saving for a stop.
+          SaveFailed: the disk is full or fails.
+        """
         stop = self._house.ranks.sum([float(self.stop)])[0] > 0  # a signal may reach ranks at different steps
-        if (
-            stop
-            or progress.finished
-            or (progress.step >= 0 and progress.step % self._house.run.checkpoint_every == 0)
-        ):
+        if stop or progress.finished or progress.step % self._house.run.checkpoint_every == 0:
             self.save(progress)
         if stop and not progress.finished:
             raise StopRequested(progress)
 
     def save(self, progress: Progress) -> None:
-        if not self._house.ranks.is_main:
-            return
-        state = {room: getattr(self._house, room).state_dict() for room in ROOMS}
-        if isinstance(self._house.task, Relative):
-            state["task"] = self._house.task.state_dict()
+        """Write the checkpoint of ``progress`` behind the records up to it. Raises SaveFailed on every rank."""
+        error = self._house.ranks.on_main(self._save, progress)
+        if error:
+            raise SaveFailed(f"the checkpoint of step {progress.step} was not written: {error}")
+
+    def _save(self, progress: Progress) -> str:
+        """What went wrong, in words; "" where nothing did."""
+        house, best = self._house, self._house.run.keep_best
+        state = {room: getattr(house, room).state_dict() for room in ROOMS}
+        if isinstance(house.task, Relative):
+            state["task"] = house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
-        folder = self._dir / "checkpoints" / f"step_{progress.step:06d}"
-        meta = {"config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens}
-        checkpoint.save(folder, state, meta)
-        checkpoint.prune(self._dir, self._house.run.keep_checkpoints)
-        self._show(folder, {"replay": state["replay"]}, meta)
+        value = house.tracker.measured(best, progress.step) if best else None
+        meta = {
+            "config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens,
+            "seconds": progress.seconds, "measured": {} if value is None else {best: value},
+        }  # fmt: skip
+        try:
+            house.tracker.sync()  # a checkpoint on disk whose records are not would leave a hole in metrics.jsonl
+            folder = checkpoint.save(self._dir / "checkpoints" / f"step_{progress.step:06d}", state, meta)
+            checkpoint.prune(self._dir, house.run.keep_checkpoints, best)
+            self._show(folder, {"replay": state["replay"]}, meta)
+        except OSError as error:
+            return str(error)
+        return ""
 
     def _show(self, folder: Path, remembered: dict[str, Any], meta: dict[str, Any]) -> None:
         """Offer a new checkpoint, and what is remembered alone, to the trackers that keep such things."""
@@ -90,3 +116,27 @@ def progress_from(state: dict[str, Any]) -> Progress:
     """The ``Progress`` that ``dataclasses.asdict`` took apart."""
     signals = {k: Signals(**state[k]) if state[k] else None for k in ("first", "peak")}
     return Progress(**state | signals | {"history": tuple(Signals(**s) for s in state["history"])})
+
+
+class StopCleanly:
+    """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
+
+    def __init__(self, saver: Saver) -> None:
+        self._saver, self._first = saver, 0.0
+
+    def __enter__(self) -> None:
+        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        again = number == signal.SIGTERM and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
+        if self._saver.stop and not again:                                         # and launchers pass theirs on, too
+            raise KeyboardInterrupt
+        if self._saver.stop:
+            return
+        self._saver.stop, self._first = True, now
+        log.warning("stopping after this step (once more to stop at once)")

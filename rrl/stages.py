@@ -6,16 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from rrl.ranks import Ranks
 from rrl.records import Attempt
-from rrl.types import Estimated, Lesson, Scored, Sequences, Start, Tokens, sampled, sequences_of
+from rrl.types import Estimated, Lesson, Rollouts, Scored, Sequences, Start, Tokens, sampled, sequences_of
 
 
 class NonFiniteReward(FloatingPointError):
     """A reward is NaN or infinite; nothing has been learned from it, nor kept."""
+
+
+class NonFiniteLogprob(FloatingPointError):
+    """The sampler's log-prob of a token is NaN or infinite: its policy is broken, or cannot say what it said."""
+
+
+def refuse_broken_sampler(rollouts: Rollouts, ranks: Ranks, step: int, first_row: int) -> None:
+    """Raise NonFiniteLogprob on every rank if any behaviour log-prob or entropy of any rank is not finite.
+
+    first_row: number of this rank's first row in the step.
+    """
+    bad = ~(rollouts.behavior_logprob.isfinite() & rollouts.behavior_entropy.isfinite())
+    if shown := _rows_with(bad, rollouts.sequences, ranks, first_row):
+        raise NonFiniteLogprob(
+            f"the sampler's log-prob is not finite at step {step}: {shown}; the policy's weights are, or its logits "
+            "overflow (policy.dtype, policy.temperature)"
+        )
 
 
 def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) -> None:
@@ -23,16 +40,36 @@ def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) ->
 
     first_row: number of this rank's first row in the step.
     """
-    sequences = scored.rollouts.sequences
-    rows = torch.unique(sequences.row_of[~scored.reward.isfinite()]).tolist()
-    bad = ranks.gather([(first_row + row, sequences.start_of(row).problem.id) for row in rows])
-    if bad:
-        shown = ", ".join(f"row {row} of problem {name!r}" for row, name in bad[:8])
-        more = ", ..." if len(bad) > 8 else ""
+    if shown := _rows_with(~scored.reward.isfinite(), scored.rollouts.sequences, ranks, first_row):
         raise NonFiniteReward(
-            f"the reward is not finite at step {step}: {shown}{more}; the reward model or task that `reward` names "
+            f"the reward is not finite at step {step}: {shown}; the reward model or task that `reward` names "
             "gave NaN or an infinity"
         )
+
+
+class NonFiniteEstimate(FloatingPointError):
+    """A value, P(solved) or advantage is NaN or infinite: the estimator has diverged."""
+
+
+def refuse_diverged_value(estimated: Estimated, ranks: Ranks, step: int, first_row: int) -> None:
+    """Raise NonFiniteEstimate on every rank if any estimate of any rank is not finite.
+
+    first_row: number of this rank's first row in the step.
+    """
+    bad = ~(estimated.value.isfinite() & estimated.success.isfinite() & estimated.advantage.isfinite())
+    if shown := _rows_with(bad, estimated.sequences, ranks, first_row):
+        raise NonFiniteEstimate(
+            f"the value's estimate is not finite at step {step}: {shown}; the estimator has diverged; lower "
+            "value.lr or value.grad_norm"
+        )
+
+
+def _rows_with(bad: Bool[Tensor, "A"], sequences: Sequences, ranks: Ranks, first_row: int) -> str:
+    """All ranks' rows with a bad token, in words; "" where there is none."""
+    rows = torch.unique(sequences.row_of[bad]).tolist()
+    found = ranks.gather([(first_row + row, sequences.start_of(row).problem.id) for row in rows])
+    shown = ", ".join(f"row {row} of problem {name!r}" for row, name in found[:8])
+    return shown + (", ..." if len(found) > 8 else "")
 
 
 def attempts_of(estimated: Estimated) -> list[Attempt]:

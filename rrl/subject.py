@@ -15,7 +15,10 @@ from rrl.saver import restore
 from rrl.types import Metrics
 
 _CHOSEN = ("policy", "codec", "task", "reward", "evaluate")
-_ALONE = {"codec": {"_target_": "rrl.codec.byte.ByteCodec"}, "reward": {"_target_": "rrl.reward.task.TaskReward"}}
+_ALONE = {
+    "codec": {"_target_": "rrl.codec.byte.ByteCodec"},
+    "reward": {"_target_": "rrl.reward.task.TaskReward", "timeout_s": float("inf")},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -21,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rrl import durable
 from rrl.cli import speak
 from rrl.starts import plain
 from rrl.sweep import record
@@ -29,16 +29,15 @@ from rrl.sweep.folder import refuse_folder_of_sweeps
 if TYPE_CHECKING:
     from rrl.build import House
     from rrl.records import Progress
-    from rrl.saver import Saver
     from rrl.types import Metrics
 
 log = logging.getLogger(__name__)
 
-_SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
 
 
 def main() -> None:
-    """The command. Exit code 1 where the command line is wrong or a run failed, 130 after Ctrl-C."""
+    """The command. Exit code 1 where the command line is wrong or a run failed; 130 after Ctrl-C or SIGTERM, with a
+    checkpoint of the last step: ``resume`` goes on from there."""
     refuse_folder_of_sweeps("rrl-train", sys.argv[1:])
     speak("rrl-train", _job, config_name="train")
 
@@ -83,12 +82,14 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
         cfg, folder, checkpoint = _resumed(cfg, folder, overrides, saved)
         ended["fingerprint"] = record.fingerprint(cfg)
         if main_rank:
-            step = json.loads((checkpoint / "meta.json").read_text())["step"] if checkpoint else None
+            from rrl.checkpoint import meta_of
+
+            step = meta_of(checkpoint)["step"] if checkpoint else None
             record.begin(folder, ended["fingerprint"], step)
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
-    except (ValueError, FloatingPointError) as error:  # the doors speak to people: one clear line, no traceback
+    except (ValueError, FloatingPointError, OSError) as error:  # they speak to people: one line, no traceback
         ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
@@ -122,12 +123,15 @@ def _resumed(
 
 
 def _fallback(error: Exception, folder: Path) -> str:
-    """Where to go back to when numbers have become NaN or infinite."""
-    if not isinstance(error, FloatingPointError):
+    """Where to go back to when numbers have become NaN or infinite, or the disk full."""
+    if isinstance(error, ValueError):
         return ""
     from rrl.checkpoint import latest
 
-    return f"; the last good checkpoint is {latest(folder)}"
+    try:
+        return f"; the last good checkpoint is {latest(folder)}"
+    except ValueError:
+        return "; there is no checkpoint yet"
 
 
 def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Path | None) -> dict[str, Any]:
@@ -135,12 +139,13 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     import torch
 
     from rrl import build as building
+    from rrl.checkpoint import meta_of
     from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
     from rrl.report.summary import finish_run
 
-    begin = time.perf_counter()
+    begin = time.perf_counter() - (meta_of(checkpoint)["seconds"] if checkpoint else 0.0)  # of the run's earlier lives
     ranks = Ranks()
     status = "failed"
     try:
@@ -163,7 +168,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
         "expected": expected_of(cfg, house.task.name), "overrides": overrides, **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
-        (output_dir / "summary.json").write_text(json.dumps(summary, indent=2))
+        durable.write_text(output_dir / "summary.json", json.dumps(summary, indent=2))
         finish_run(output_dir)
     return summary | {"stop_asked": asked}
 
@@ -173,7 +178,8 @@ def _train(
 ) -> tuple[str, Progress, Metrics, bool]:
     """(status, where it ended, last evaluation, whether somebody asked to stop)."""
     from rrl import loop
-    from rrl.saver import Saver, StopRequested, first_progress, restore
+    from rrl.checkpoint import set_aside
+    from rrl.saver import Saver, StopCleanly, StopRequested, first_progress, restore
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
@@ -182,13 +188,15 @@ def _train(
         progress = first_progress(house.run)
     else:
         progress = replace(restore(house, checkpoint), token_budget=house.run.token_budget)  # it may have been changed
+    if house.ranks.is_main:
+        set_aside(output_dir, after=None if checkpoint is None else progress.step)
+    if checkpoint is not None:  # after those, or a kill in between would leave checkpoints that are newer than records
         house.tracker.resume_at(progress)
-    with _StopCleanly(saver):
+    with StopCleanly(saver):
         try:
-            warming = progress.step < 0
+            if checkpoint is None:
+                saver.save(progress)  # what a failure in the first steps falls back to
             progress = loop.warm_up(house, progress, saver.after_step)
-            if warming:
-                saver.save(progress)  # what a non-finite loss in the first steps falls back to
             progress = loop.train(house, progress, saver.after_step)
         except StopRequested as stop:
             progress, status = stop.progress, "interrupted"
@@ -214,30 +222,6 @@ def prefix_rows(house: House) -> list[dict[str, Any]]:
     return [
         r | {"text": decode(plain(tuple(r["tokens"]))), "prompt": decode(prompts.get(r["problem"], ()))} for r in rows
     ]
-
-
-class _StopCleanly:
-    """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
-
-    def __init__(self, saver: Saver) -> None:
-        self._saver, self._first = saver, 0.0
-
-    def __enter__(self) -> None:
-        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, _: object) -> None:
-        now = time.monotonic()
-        again = number == signal.SIGTERM and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
-        if self._saver.stop and not again:                                         # and launchers pass theirs on, too
-            raise KeyboardInterrupt
-        if self._saver.stop:
-            return
-        self._saver.stop, self._first = True, now
-        log.warning("stopping after this step (once more to stop at once)")
 
 
 if __name__ == "__main__":

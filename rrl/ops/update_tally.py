@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from rrl.ops.joined_loss import Seen
 from rrl.ops.kl import k3
 from rrl.ranks import Ranks
-from rrl.types import Metrics
+from rrl.types import Estimated, Metrics
 
 _LOSS_NAMES = {
     "policy": "learn/loss", "kl": "learn/kl_loss", "lesson": "learn/lesson_loss", "solved": "learn/solved_loss",
@@ -25,6 +26,7 @@ class UpdateTally:
     grad_norms: list[float] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     gap: float = 0.0
+    largest: float = 0.0
 
     def add(
         self,
@@ -47,6 +49,8 @@ class UpdateTally:
         ratio, (low, high) = torch.exp(new - old), self.clip_range
         if not self.grad_norms and num:  # before the first step the trainer is still the sampler
             self.gap = float((new - old).abs().max())
+        if num:
+            self.largest = max(self.largest, float((new - old).abs().max()))
         self.grad_norms.append(grad_norm)
         self._count("tokens", num)
         self._count("learn/clip_frac", float(((ratio < low) | (ratio > high)).sum()))
@@ -69,5 +73,15 @@ class UpdateTally:
             return {}
         per = {n: steps if n.endswith("loss") else tokens for n in total}
         means = {n: x / per[n] for n, x in total.items() if per[n]}
-        gap = max(ranks.gather([self.gap]))
-        return means | {"learn/grad_norm": sum(self.grad_norms) / steps, "rollout/logprob_gap_nats": gap}
+        return means | {
+            "learn/grad_norm": sum(self.grad_norms) / steps,
+            "rollout/logprob_gap_nats": max(ranks.gather([self.gap])),
+            "learn/log_ratio_max_nats": max(ranks.gather([self.largest])),
+        }
+
+
+def zero_advantage_frac(terms: Sequence[tuple[Estimated, float]], ranks: Ranks) -> Metrics:
+    """Share of the terms' tokens, over all ranks, whose advantage is 0: groups of equal rewards teach nothing."""
+    none = sum(int((term.advantage == 0.0).sum()) for term, _ in terms)
+    none_of_all, tokens = ranks.sum([none, sum(len(term.advantage) for term, _ in terms)])
+    return {"learn/zero_advantage_frac": none_of_all / tokens} if tokens else {}

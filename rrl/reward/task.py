@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
+import numpy as np
 import torch
 
+from rrl.deadline import TimeLimit, within
 from rrl.protocols import Outcome, ScoresAhead, Task
 from rrl.types import Rollouts, Scored
 
@@ -16,13 +19,17 @@ log = logging.getLogger(__name__)
 class TaskReward:
     """Scores the whole response (prefix and continuation, given tokens marked); every other token's reward is 0.
 
-    A row whose scorer raises, or gives a number that is not finite, is left out together with its
-    group (all rows of the same start): half a group would have another baseline, and a silent 0
-    would teach that the answer was wrong. ``dropped`` counts the rows left out by the last call.
+    A row whose scorer raises, takes longer than ``timeout_s``, or gives what is no finite number and no yes or no, is
+    left out together with its group (all rows of the same start): half a group would have another baseline, and a
+    silent 0 would teach that the answer was wrong. Each is logged; ``dropped`` counts the rows left out by the last
+    call.
     """
 
-    def __init__(self, *, task: Task) -> None:
-        self._task = task
+    def __init__(self, *, task: Task, timeout_s: float) -> None:
+        """See conf/reward/task.yaml. Raises ValueError for a limit that is not positive."""
+        if not timeout_s > 0.0:
+            raise ValueError(f"reward.timeout_s is {timeout_s}; expected > 0 (.inf = no limit)")
+        self._task, self._timeout_s = task, timeout_s
         self.dropped = 0
 
     def score(self, rollouts: Rollouts) -> Scored:
@@ -52,14 +59,27 @@ class TaskReward:
         for i, start in enumerate(starts):
             response = start.prefix + tokens[i]
             try:
-                outcome = self._task.score(start.problem, response)
-            except Exception:  # a scorer is the user's code and may raise anything
-                log.exception("scoring a response to %r failed; its group is left out", start.problem.id)
+                with within(self._timeout_s):
+                    outcomes.append(checked(self._task.score(start.problem, response)))
+            except (Exception, TimeLimit) as error:  # a scorer is the user's code and may raise anything
+                shown = error if isinstance(error, (TimeLimit, BadOutcome)) else None  # the others with their traceback
+                log.error("scoring a response to %r failed%s; its group is left out", start.problem.id,
+                          f" ({error})" if shown else "", exc_info=None if shown else error)  # fmt: skip
                 outcomes.append(None)
-                continue
-            if not math.isfinite(outcome.score):
-                log.error("a response to %r scored %r; its group is left out", start.problem.id, outcome.score)
-                outcomes.append(None)
-                continue
-            outcomes.append(outcome)
         return outcomes
+
+
+class BadOutcome(ValueError):
+    """A scorer gave something else than a finite number and a yes or no."""
+
+
+def checked(outcome: Any) -> Outcome:
+    """The outcome as plain numbers. Raises BadOutcome for text, None, NaN and other things that are no verdict."""
+    try:
+        score, solved = outcome
+        usable = not isinstance(score, (str, bytes)) and math.isfinite(score) and isinstance(solved, (bool, np.bool_))
+    except (TypeError, ValueError):  # neither a pair nor numbers
+        usable = False
+    if not usable:
+        raise BadOutcome(f"it is {str(outcome)[:80]!r}; expected Outcome(a finite number, True or False)")
+    return Outcome(float(score), bool(solved))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -21,7 +22,12 @@ from typing import Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-HARMLESS = ("resume", "expected", "tracker", "run.checkpoint_every", "run.keep_checkpoints", "run.num_threads")
+from rrl import durable
+
+log = logging.getLogger(__name__)
+
+HARMLESS = ("resume", "expected", "tracker", "run.checkpoint_every", "run.keep_checkpoints", "run.keep_best",
+            "run.num_threads")
 """Keys that do not change what a run means: a job that differs in nothing else is the same job."""
 
 TAKEN = 75  # exit code of a process that found its job taken: EX_TEMPFAIL of sysexits.h
@@ -148,11 +154,12 @@ def begin(folder: Path, mark: str, from_step: int | None) -> None:
 
 
 def end(folder: Path, outcome: dict[str, Any]) -> None:
-    """Note how the attempt ended. outcome: status, value, error, traceback, fingerprint."""
-    beside = folder / "done.json.tmp"
-    beside.write_text(json.dumps(outcome, indent=2))
-    os.replace(beside, folder / "done.json")
-    append(folder, outcome["status"], error=outcome["error"])
+    """Note how it ended. outcome: status, value, error, traceback, fingerprint. A full disk must not hide it."""
+    try:
+        durable.write_text(folder / "done.json", json.dumps(outcome, indent=2))
+        append(folder, outcome["status"], error=outcome["error"])
+    except OSError as error:
+        log.error("how the run ended (%s) could not be written: %s", outcome["status"], error)
 
 
 def append(folder: Path, event: str, **facts: Any) -> None:

@@ -31,16 +31,28 @@ class Trackers:
         self._trackers = dict(trackers)
         self._failures: dict[str, int] = {}
         self._refused: set[str] = set()
+        self._last: tuple[int, Metrics] = (0, {})
 
     def log(self, progress: Progress, metrics: Metrics) -> None:
         """One record. Raises ValueError for a name that is not in the catalogue; NaN and infinities
         are left out, with one warning a name."""
         check_names(list(metrics))
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._last = (progress.step, finite)
         for name in metrics.keys() - finite.keys() - self._refused:
             self._refused.add(name)
             log.warning("metric %s is %s at step %d: not recorded (said once)", name, metrics[name], progress.step)
         self._each("log", lambda tracker: tracker.log(progress, finite))
+
+    def measured(self, name: str, step: int) -> float | None:
+        """What the record of ``step`` says of a metric, where that is the last record and has it."""
+        last, metrics = self._last
+        return metrics.get(name) if last == step else None
+
+    def sync(self) -> None:
+        """Wait until every record is on the disk, for backends that keep them there. Raises OSError where it cannot."""
+        for tracker in self._trackers.values():
+            getattr(tracker, "sync", _no_disk)()
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """A table of the run as it stands now; it replaces the one of that name. Raises ValueError for a name that is
@@ -86,6 +98,10 @@ class Trackers:
                         error,
                     )
                 self._failures[name] = self._failures.get(name, 0) + 1
+
+
+def _no_disk() -> None:
+    """What a backend without files of its own does before a checkpoint."""
 
 
 def _nothing(*_: object) -> None:

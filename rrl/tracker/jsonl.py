@@ -1,7 +1,8 @@
-"""The source of truth: one JSON object a record in ``metrics.jsonl``, flushed every line.
+"""The source of truth: one JSON object a record in ``metrics.jsonl``, handed to the system whole, line by line.
 
 Reports read this file and nothing else. A resumed run cuts it back to its checkpoint, so a file
-never tells a step twice; a torn last line of a killed run is cut as well.
+never tells a step twice; a torn last line of a killed run is cut as well. What a full disk refuses is kept and
+written later; a checkpoint waits until every line before it is on the disk.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from rrl import durable
 from rrl.records import Progress
 from rrl.types import Metrics
 
@@ -34,16 +36,22 @@ class Jsonl:
             raise ValueError(f"tracker.jsonl.max_table_rows is {max_table_rows}; expected >= 1")
         self._folder = output_dir
         self._max_table_rows = max_table_rows
-        self._file: TextIO | None = None
+        self._file: int | None = None
+        self._waiting = b""
         self._resumed = False
         self._shortened: set[str] = set()
 
     def log(self, progress: Progress, metrics: Metrics) -> None:
         """Append one line: where the run stands, then the metrics by name."""
         where = {"progress/step": progress.step, "progress/sampled_tokens": progress.sampled_tokens}
-        file = self._open()
-        file.write(json.dumps({**where, **metrics}, allow_nan=False) + "\n")
-        file.flush()
+        self._waiting += json.dumps({**where, **metrics}, allow_nan=False).encode() + b"\n"
+        self._write()
+
+    def sync(self) -> None:
+        """Wait until every line is on the disk. Raises OSError where the disk is full or fails."""
+        if self._file is not None:
+            self._write()
+            os.fsync(self._file)
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Replace the table ``name``; written beside and renamed, so a reader never sees half of one."""
@@ -57,9 +65,7 @@ class Jsonl:
             )
         path = self._folder / "tables" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in rows[: self._max_table_rows]))
-        os.replace(beside, path)
+        durable.write_text(path, "".join(json.dumps(row) + "\n" for row in rows[: self._max_table_rows]))
 
     def artifact(self, path: Path, kind: str) -> None:
         """Nothing to do: artifacts already stand in the run's folder."""
@@ -68,26 +74,39 @@ class Jsonl:
         """Cut the file after the record of ``step``, which the checkpoint has already seen."""
         self._resumed = True
         path = self._folder / "metrics.jsonl"
-        if not path.is_file():
-            return
-        kept = [line for line in path.read_text().splitlines() if _step_of(line, otherwise=step + 1) <= step]
-        beside = path.with_suffix(".tmp")
-        beside.write_text("".join(line + "\n" for line in kept))
-        os.replace(beside, path)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        steps = [_step_of(line, otherwise=step + 1) for line in lines]
+        kept = [line for line, at in zip(lines, steps, strict=True) if at <= step]
+        told = {at for at in steps if at <= step}
+        first = min(told, default=step)
+        if missing := [at for at in range(first, step + 1) if at not in told]:
+            log.warning("%s has no records of steps %d to %d: the checkpoint at step %d is newer than its file",
+                        path, missing[0], missing[-1], step)  # fmt: skip
+        if lines:
+            durable.write_text(path, "".join(line + "\n" for line in kept))
 
     def close(self, status: str) -> None:  # noqa: ARG002  (the summary holds the status)
         """Close the file; every line is on disk already."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            try:
+                self.sync()
+            finally:
+                os.close(self._file)
+                self._file = None
 
-    def _open(self) -> TextIO:
+    def _write(self) -> None:
+        """Hand over what is waiting. A disk that fills up may take a part: the rest waits for the next line."""
+        file = self._open()
+        while self._waiting:
+            self._waiting = self._waiting[os.write(file, self._waiting) :]
+
+    def _open(self) -> int:
         if self._file is None:
             path = self._folder / "metrics.jsonl"
             if not self._resumed and path.is_file() and path.stat().st_size:
                 _set_aside(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (open for the whole run)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             self._resumed = True  # whoever opens it again within this run appends
         return self._file
 
@@ -96,7 +115,7 @@ def _step_of(line: str, otherwise: int) -> int:
     """The step of a record; ``otherwise`` for a line that a kill tore apart."""
     try:
         return int(json.loads(line)["progress/step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
         return otherwise
 
 

@@ -14,7 +14,8 @@ from rrl.ranks import Ranks
 from rrl.saver import first_progress
 from rrl.tracker.all import Trackers
 from tests.contract.options import CONF, SMALL, composed, node_of, of_a_pretrained_model, options
-from tests.contract.test_every_option_trains import Records, train_until, weights
+from tests.contract.test_every_option_trains import train_until, weights
+from tests.sameness import Records
 
 WITH_REPLAY = sorted(path.stem for path in (CONF / "experiment").glob("*_rrl.yaml"))
 ALGORITHMS = ["dapo", "dr_grpo", "gspo", "grpo", "reinforce_pp", "rloo", "vapo", "vineppo"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from rrl import manifest
 from tests.e2e.commands import ROOT, SMALL, environment, many, records, script, typed
 
 JSONL = "tracker=[jsonl]"
@@ -42,7 +43,7 @@ def test_a_multirun_leaves_every_artefact_of_each_run_and_their_comparison(sweep
         assert (done["status"], done["error"]) == ("finished", None)
         assert done["value"] == summary["final"]["eval/hard_success"] == records(run)[-1]["eval/hard_success"]
         saved = sorted(p.name for p in (run / "checkpoints").iterdir())
-        assert saved == ["step_000000", f"step_{summary['steps']:06d}"]
+        assert saved == ["best", "step_000000", f"step_{summary['steps']:06d}"]
         assert (run / "report.html").stat().st_size > 10_000
         assert {"headline.png", "entropy.png", "replay_fraction.png"} <= {p.name for p in (run / "plots").iterdir()}
     assert (sweep / "comparison" / "comparison.html").stat().st_size > 10_000
@@ -222,6 +223,7 @@ def test_a_wrong_checkpoint_costs_one_line(sweep: Path, tmp_path: Path) -> None:
     meta = json.loads((other / "meta.json").read_text())
     meta["config"]["policy"]["backbone"]["width"] = 16
     (other / "meta.json").write_text(json.dumps(meta))
+    manifest.seal(other)
     told = {}
     for program, key in (("rrl-eval", "checkpoint"), ("rrl-train", "resume")):
         lines = [[f"{key}={folder}", "hydra.run.dir=here"] for folder in (broken, other, empty, tmp_path / "missing")]
@@ -229,7 +231,7 @@ def test_a_wrong_checkpoint_costs_one_line(sweep: Path, tmp_path: Path) -> None:
             assert one_line(answer), answer
             told[program, name] = answer.err
     for program in ("rrl-eval", "rrl-train"):
-        assert "broken' cannot be read (" in told[program, "broken"] and "use an earlier one" in told[program, "broken"]
+        assert "broken' is damaged: state.safetensors has 5,000 bytes" in told[program, "broken"]
         assert "does not fit this run's policy" in told[program, "other"]
         assert "holds no checkpoint; expected a run folder" in told[program, "empty"]
         assert "missing'" in told[program, "missing"]

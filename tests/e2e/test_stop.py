@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rrl.train import _StopCleanly
+from rrl.saver import StopCleanly
 from tests.e2e.commands import SMALL, environment, many, records, script
 
 LONG = [*SMALL, "run.token_budget=5000", "replay/schedule=constant", "hydra.run.dir=run"]
@@ -83,7 +83,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_a_second_one_stops_at_once(tmp_path: P
 
 def test_sigterms_at_once_are_one_request_and_ctrl_c_behind_one_is_another() -> None:
     saver: Any = SimpleNamespace(stop=False)
-    with _StopCleanly(saver):
+    with StopCleanly(saver):
         os.kill(os.getpid(), signal.SIGTERM)   # Slurm sends it to every process of a job,
         os.kill(os.getpid(), signal.SIGTERM)   # and a launcher passes its own on
         assert saver.stop
@@ -105,6 +105,8 @@ def test_a_reward_that_is_no_number_stops_the_run_and_names_step_row_and_last_go
     poisoned = [
         "reward._target_=tests.e2e.poison.PoisonedReward",
         "+reward.base._target_=rrl.reward.task.TaskReward",
+        "+reward.base.timeout_s=60.0",
+        "~reward.timeout_s",
         "+reward.call=8",
         "+reward.row=3",
     ]  # calls 0 and 1 are warm-up, so call 8 is step 6
@@ -124,6 +126,8 @@ def test_a_loss_that_is_not_a_number_in_one_job_of_a_multirun_stops_no_other(tmp
     poisoned = [
         "reward._target_=tests.e2e.poison.PoisonedReward",
         "+reward.base._target_=rrl.reward.task.TaskReward",
+        "+reward.base.timeout_s=60.0",
+        "~reward.timeout_s",
         "+reward.call=3,100000",
         "+reward.row=0",
     ]

@@ -57,8 +57,12 @@ class Judge:
         """
         with self._lock:
             worker = self._started()
-            _send(worker, (verdict, arguments, timeout_s))
-            reply = _reply(worker, timeout_s + _GRACE_S)
+            try:
+                _send(worker, (verdict, arguments, timeout_s))
+                reply = _reply(worker, timeout_s + _GRACE_S)
+            except BaseException:  # a time limit or Ctrl-C: the next question must not get this one's answer
+                self._stop()
+                raise
             if reply is None:
                 self._stop()
                 reply = {"error": f"no verdict within {timeout_s} s, or the worker died"}

@@ -37,8 +37,8 @@ def samples(task=None, ranks=None, policy=None, **changes):
     task = task or Task(HARD + EASY, HELDOUT)
     numbers = {"seed": 0, "split": "train", "num_problems": 0, "num_samples": 4, "k": None, "greedy": True,
                "shard_problems": 2}  # fmt: skip
-    return Samples(policy=policy or Policy(), task=task, reward=TaskReward(task=task), ranks=ranks or Ranks(),
-                   **(numbers | changes))  # fmt: skip
+    return Samples(policy=policy or Policy(), task=task, ranks=ranks or Ranks(),
+                   reward=TaskReward(task=task, timeout_s=60.0), **(numbers | changes))  # fmt: skip
 
 
 def test_a_row_says_what_was_asked_and_what_was_answered():

@@ -180,6 +180,8 @@ def test_metrics_of_one_token_by_hand():
     p = policy.logits.detach()[0, 0].log_softmax(0)
     q = reference.logits.detach()[0, 0].log_softmax(0)
     assert metrics["learn/clip_frac"] == 1.0
+    assert metrics["learn/log_ratio_max_nats"] == pytest.approx(math.log(2.0), rel=1e-5)
+    assert metrics["learn/zero_advantage_frac"] == 0.0
     assert metrics["learn/loss"] == pytest.approx(-1.2)
     assert metrics["learn/kl_behavior_nats"] == pytest.approx(2 - 1 - math.log(2.0), rel=1e-5)
     assert metrics["learn/kl_reference_nats"] == pytest.approx((p[3] - q[3]).item(), rel=1e-5)

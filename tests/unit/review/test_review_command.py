@@ -31,6 +31,12 @@ class Silent:
     def wants(self, kind: str) -> bool:
         return False
 
+    def measured(self, name: str, step: int) -> float | None:
+        return None
+
+    def sync(self) -> None:
+        return None
+
 
 def a_run(folder: Path, *overrides: str) -> tuple[Any, Any]:
     """Config and progress of a run of a few steps that was saved in ``folder``."""

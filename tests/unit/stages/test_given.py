@@ -78,7 +78,7 @@ def test_the_score_is_paid_on_the_last_action_and_the_task_sees_all_that_was_sai
             return Outcome(1.0, True)
 
     seen = []
-    scored = TaskReward(task=Sum()).score(estimated().rollouts)
+    scored = TaskReward(task=Sum(), timeout_s=60.0).score(estimated().rollouts)
     assert scored.reward.tolist() == [0.0, 0.0, 1.0, 0.0, 1.0]
     assert seen == [(3, -8, -9, 4, 2), (1, -6, 4, -8, 1)]
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from rrl.deadline import TimeLimit, within
 from rrl.task.grade.judge import Judge
 
 
@@ -16,6 +17,7 @@ def reckless(tmp_path, monkeypatch):
         "def half(): return 0.5\n"
         "def total(*xs): return sum(xs)\n"
         "def sleeps(): time.sleep(60)\n"
+        "def naps(): time.sleep(0.5); return 7.0\n"
         "def towers(): return 9 ** 9 ** 9 % 7\n"  # inside C code: no Python signal handler runs
         "def swallows():\n"
         "    while True:\n"
@@ -48,6 +50,14 @@ def test_what_never_ends_is_ended_at_the_deadline(reckless, name):
     assert reckless.ask(name, timeout_s=0.3) is None
     assert time.perf_counter() - began < 5.0 and reckless.unjudged == 1
     assert reckless.ask("half", timeout_s=5.0) == 0.5
+
+
+def test_a_question_that_is_cut_short_does_not_answer_the_next_one(reckless):
+    reckless.ask("half", timeout_s=5.0)
+    with pytest.raises(TimeLimit), within(0.1):
+        reckless.ask("naps", timeout_s=5.0)
+    assert reckless.ask("half", timeout_s=5.0) == 0.5
+    assert reckless.ask("naps", timeout_s=5.0) == 7.0
 
 
 @pytest.mark.parametrize("name", ["eats", "dies", "raises"])

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,48 @@ def test_a_table_replaces_itself_and_is_bounded(tmp_path, caplog):
 def test_a_bound_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"tracker.jsonl.max_table_rows is 0"):
         Jsonl(output_dir=tmp_path, max_table_rows=0)
+
+
+def test_a_line_that_a_full_disk_refuses_is_written_with_the_next_one(tmp_path, monkeypatch):
+    tracker, write, calls = jsonl(tmp_path), os.write, []
+
+    def fills_up(handle, data):
+        """The second write takes ten bytes, the third none."""
+        calls.append(len(data))
+        if len(calls) == 2:
+            return write(handle, data[:10])
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data)
+
+    tracker.log(progress(1), {"learn/loss": 0.5})
+    monkeypatch.setattr(os, "write", fills_up)
+    tracker.log(progress(2), {})
+    with pytest.raises(OSError, match="No space left"):
+        tracker.log(progress(3), {})
+    tracker.sync()
+    assert steps(tmp_path) == [1, 2, 3]
+    tracker.log(progress(4), {})
+    tracker.close("finished")
+    assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+def test_sync_waits_until_the_disk_has_every_line(tmp_path, monkeypatch):
+    tracker, synced = jsonl(tmp_path), []
+    tracker.sync()  # nothing was written yet
+    tracker.log(progress(1), {})
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    tracker.sync()
+    assert synced == [str(tmp_path / "metrics.jsonl")]
+
+
+def test_records_that_are_missing_before_the_checkpoint_are_told(tmp_path, caplog):
+    tracker = jsonl(tmp_path)
+    for step in (-1, 0, 1, 4):
+        tracker.log(progress(step), {})
+    tracker.close("interrupted")
+    jsonl(tmp_path).resume_at(4)
+    assert [r.getMessage() for r in caplog.records if "has no records of steps 2 to 3" in r.getMessage()]
+    caplog.clear()
+    jsonl(tmp_path).resume_at(1)
+    assert steps(tmp_path) == [-1, 0, 1] and not caplog.records

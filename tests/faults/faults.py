@@ -1,0 +1,145 @@
+"""What can happen to a training process, done to a forked child of the harness. ``rrl`` itself has no hooks.
+
+Each fault is a function that is called in the child before ``rrl-train`` begins. Kills strike at the n-th line of code
+that is executed inside some files, so they fall inside a save, inside a write to the store, or between two bytes' worth
+of logging; and since the run is deterministic, the same number strikes the same line again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+Fault = Callable[[], None]
+
+RRL = Path(__file__).parents[2] / "rrl"
+_SAVING = [RRL / f"{name}.py" for name in ("checkpoint", "durable", "manifest", "saver")]
+_LOGGING = [RRL / "tracker" / f"{name}.py" for name in ("all", "jsonl")]
+INSIDE = {
+    "save": _SAVING,
+    "store": sorted((RRL / "replay").rglob("*.py")),
+    "log": _LOGGING,
+    "resume": [RRL / "resume.py", *_SAVING, *_LOGGING],
+}
+
+
+def lines_inside(where: str, strike: Callable[[int], None]) -> None:
+    """Call ``strike(n)`` at the n-th line executed in the files of ``where``, from 1."""
+    files = {str(path) for path in INSIDE[where]}
+    count = 0
+
+    def line(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        if event == "line":
+            count += 1
+            strike(count)
+        return line
+
+    sys.settrace(lambda frame, event, argument: line if frame.f_code.co_filename in files else None)
+
+
+def kill_at_line(where: str, number: int) -> Fault:
+    def strike(count: int) -> None:
+        if count == number:
+            die()
+
+    return lambda: lines_inside(where, strike)
+
+
+def count_lines(where: str, out: Path) -> Fault:
+    """No fault: write down how many lines there are to strike at."""
+
+    def strike(count: int) -> None:
+        if count % 50 == 0:
+            out.write_text(str(count))
+
+    return lambda: lines_inside(where, strike)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# ------------------------------------------------------------------------------------------ torn and failing writes
+
+
+def torn_log_line(number: int) -> Fault:
+    """Half of the ``number``-th line of metrics.jsonl reaches the file, then the process is gone."""
+
+    def tear(write: Any, handle: int, data: bytes) -> int:
+        write(handle, data[: len(data) // 2])
+        die()
+        return 0
+
+    return lambda: _at_call(os, "write", number, tear)
+
+
+def torn_weights(number: int) -> Fault:
+    """Half of the ``number``-th checkpoint's tensors reach the file."""
+
+    def tear(save_file: Any, tensors: Any, path: Path) -> None:
+        save_file(tensors, path)
+        os.truncate(path, path.stat().st_size // 2)
+        die()
+
+    return lambda: _at_call(_checkpoint(), "save_file", number, tear)
+
+
+def torn_text(number: int) -> Fault:
+    """Half of the ``number``-th text file that a checkpoint (or a summary) writes."""
+
+    def tear(write_text: Any, path: Path, text: str, *rest: Any, **how: Any) -> int:
+        write_text(path, text[: len(text) // 2], *rest, **how)
+        die()
+        return 0
+
+    return lambda: _at_call(Path, "write_text", number, tear)
+
+
+def failing(owner: Any, name: str, number: int, code: int = errno.EIO) -> Fault:
+    """The ``number``-th call of a system call raises."""
+
+    def fail(original: Any, *arguments: Any, **how: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return lambda: _at_call(owner, name, number, fail)
+
+
+def _checkpoint() -> Any:
+    from rrl import checkpoint
+
+    return checkpoint
+
+
+def _at_call(owner: Any, name: str, number: int, instead: Callable[..., Any]) -> None:
+    original, calls = getattr(owner, name), 0
+
+    def counted(*arguments: Any, **how: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return instead(original, *arguments, **how) if calls == number else original(*arguments, **how)
+
+    setattr(owner, name, counted)
+
+
+# ------------------------------------------------------------------------------------------ damaged files
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 16
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "bit flipped": flip_a_bit,
+    "truncated": lambda path: os.truncate(path, path.stat().st_size * 2 // 3),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": lambda path: path.unlink(),
+}
