@@ -1,0 +1,171 @@
+"""Replay inside TRL's GRPOTrainer: ``rollout_func``, the reward functions and a callback. No trainer is subclassed.
+
+    hooks = Hooks(build(["host.solved_at=1.0"], tokenizer=tokenizer))
+    GRPOTrainer(..., reward_funcs=hooks.watch(reward), rollout_func=hooks.rollout, callbacks=[hooks.callback])
+
+TRL's ``env_mask`` keeps prefix tokens out of loss, KL, entropy and length metrics: they are context. A group is the G
+rows of one prompt and shares one prefix, so that its mean is the right baseline. Evaluation begins at bare prompts.
+Tried with generation by transformers; the vLLM path follows TRL's source and is untested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rrl.hosts.replaying import FOLDER, HostReplay, agreed
+from rrl.hosts.rows import Row
+from rrl.hosts.task import PromptBook
+from rrl.hosts.versions import require
+from rrl.types import Metrics, Problem, Start, Tokens
+
+TESTED = ">=1.16,<1.17"
+require("trl", TESTED)
+from accelerate.utils import gather_object  # noqa: E402 - TRL brings it; the line above says what is missing
+from transformers import TrainerCallback  # noqa: E402
+
+from rrl.hosts.trl_generate import any_process, check_context, check_trainer, generate, logprobs_of  # noqa: E402
+from rrl.hosts.trl_rewards import Watched  # noqa: E402
+
+LOGGED = (
+    "rollout/score_fresh", "rollout/score_replayed", "rollout/solved_fresh", "rollout/solved_replayed",
+    "rollout/tokens_fresh", "rollout/tokens_replayed", "explore/coverage_bare", "explore/coverage_replayed",
+    "replay/fraction", "replay/conversion", "replay/hard_conversion", "replay/depth_frac", "replay/prefix_age_steps",
+    "replay/store_size", "replay/open_size", "replay/retired_problems",
+)  # fmt: skip
+"""What goes into the trainer's own log, as rrl/<name>."""
+
+
+class Plan(NamedTuple):
+    """One row to be: where it begins, and the answer that stands in its place (prefix credit), if any."""
+
+    start: Start
+    answer: Tokens | None
+
+    @property
+    def origin(self) -> str:
+        return "answer" if self.answer is not None else "replayed" if self.start.replayed else "fresh"
+
+
+class Hooks:
+    """The three things that a script hands to GRPOTrainer.
+
+    Args:
+      session: what ``rrl.hosts.build.build`` makes, or a ``HostReplay`` of your own.
+      known: problems with more to them than a prompt (an answer for filters, a limit of their own), by prompt ids.
+    """
+
+    def __init__(self, session: HostReplay, known: Mapping[Tokens, Problem] | None = None) -> None:
+        self.session, self.callback = session, _Saves(session)
+        self._known, self._book = known or {}, PromptBook(stop=(), max_response=1, known={})
+        self._watched: Watched | None = None
+        self._trainer: Any = None
+        self.plans: list[Plan] | None = None  # of this process's batch; None in evaluation
+        self._logprobs: list[list[float]] | None = None
+
+    def watch(self, *functions: Any) -> list[Any]:
+        """Reward functions for the trainer that also tell replay their weighted sum; all that the trainer gets."""
+        self._watched = Watched(
+            functions, weights=lambda: self._trainer.reward_weights.tolist(), active=lambda: self.plans is not None,
+            tell=self._tell,
+        )  # fmt: skip
+        return self._watched.functions
+
+    def rollout(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """TRL's ``rollout_func``: rows of the prompts that this process was dealt, each prompt G times."""
+        if trainer is not self._trainer:
+            self._meet(trainer)
+        ids, images, fields = trainer._tokenize_prompts(prompts)
+        training = trainer.model.training
+        if training and images is not None:
+            raise ValueError("prompts have images, and a stored prefix is token ids only; expected prompts of text")
+        self.plans = self._planned(ids, trainer) if training else None
+        plans = self.plans or []
+        if not any_process(trainer, any(p.origin != "fresh" for p in plans)):
+            repeats = trainer.num_generations if training else trainer.num_generations_eval
+            new, self._logprobs = generate(trainer, ids, images, fields, repeats=repeats)
+            return {"prompt_ids": ids, "completion_ids": new, "logprobs": self._logprobs}
+        contexts = [[*prompt, *plan.start.prefix] for prompt, plan in zip(ids, plans, strict=True)]
+        new, logprobs = generate(trainer, contexts, None, {}, repeats=1)
+        new = [row[: p.start.room] if p.start.replayed else row for row, p in zip(new, plans, strict=True)]
+        self._logprobs = logprobs
+        whole = [list(p.start.prefix) + row if p.answer is None else list(p.answer)
+                 for row, p in zip(new, plans, strict=True)]
+        return {
+            "prompt_ids": ids, "completion_ids": whole, "logprobs": self._behaviour(trainer, ids, new, logprobs),
+            "env_mask": [[int(place >= len(p.start.prefix)) for place in range(len(row))]
+                         for row, p in zip(whole, plans, strict=True)],
+        }  # fmt: skip
+
+    def _meet(self, trainer: Any) -> None:
+        check_trainer(trainer, functions=self._watched.functions if self._watched else [], callback=self.callback)
+        self._trainer = trainer
+        self._book = PromptBook(stop=tuple(int(t) for t in trainer.eos_token_ids),
+                                max_response=trainer.max_completion_length, known=self._known)
+
+    def _planned(self, ids: Sequence[Sequence[int]], trainer: Any) -> list[Plan]:
+        """Pure in (what was told, step, problem, place in the group): processes that share a group agree."""
+        problems = [self._book.of(prompt) for prompt in ids]
+        state, group = trainer.state, trainer.num_generations
+        starts = self.session.starts(problems, step=state.global_step, num_steps=state.max_steps)
+        answers = self.session.answers(problems)
+        first, plans = trainer.accelerator.process_index * len(ids), []
+        for place, (start, answer) in enumerate(zip(starts, answers, strict=True), start=first):
+            placed = not start.replayed and place % group == group - 1  # one row of G: the last
+            plans.append(Plan(start, answer if placed else None))
+            if start.replayed:
+                check_context(trainer, start.problem, start.prefix)
+        return plans
+
+    def _behaviour(
+        self, trainer: Any, ids: list[Any], new: list[list[int]], logprobs: list[list[float]] | None
+    ) -> list[list[float]] | None:
+        """Log-probs of whole rows where the engine tells them: 0 for the prefix, which has no gradient, and today's for
+        a placed answer, which the engine did not sample."""
+        if logprobs is None:
+            return None
+        plans = self.plans or []
+        placed = [(prompt, p.answer) for prompt, p in zip(ids, plans, strict=True) if p.answer is not None]
+        answers = iter(logprobs_of(trainer, placed))
+        return [next(answers) if p.answer is not None else [0.0] * len(p.start.prefix) + list(said[: len(row)])
+                for p, row, said in zip(plans, new, logprobs, strict=True)]
+
+    def _tell(self, scores: list[float], completion_ids: list[list[int]], columns: dict[str, Any]) -> None:
+        """Book this batch; every process books the rows of all."""
+        plans, trainer = self.plans or [], self._trainer
+        rows = [self._row(place, scores[place], ids) for place, ids in enumerate(completion_ids)
+                if plans[place].answer is None]
+        said = gather_object([(self.session.told, rows, len(plans) - len(rows))])
+        metrics: Metrics = self.session.observe(agreed([(told, part) for told, part, _ in said]),
+                                                step=trainer.state.global_step, num_steps=trainer.state.max_steps)
+        for name in LOGGED:
+            if name in metrics:
+                columns["log_metric"](f"rrl/{name}", metrics[name])
+        columns["log_metric"]("rrl/replay/answer_rows", float(sum(num for _, _, num in said)))
+        columns["log_extra"]("rrl_origin", [plan.origin for plan in plans])
+
+    def _row(self, place: int, score: float, ids: Sequence[int]) -> Row:
+        start = (self.plans or [])[place].start
+        tokens = tuple(int(t) for t in ids[len(start.prefix) : start.problem.max_response])
+        said = None if self._logprobs is None else tuple(self._logprobs[place][: len(tokens)])
+        return Row(start=start, tokens=tokens, score=score, logprobs=said)
+
+
+class _Saves(TrainerCallback):  # type: ignore[misc]
+    """Replay's state goes into each checkpoint of the trainer, and comes back from it."""
+
+    def __init__(self, session: HostReplay) -> None:
+        self._session = session
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if state.global_step:
+            self._session.load(_folder(args, state))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if state.is_world_process_zero:
+            self._session.save(_folder(args, state))
+
+
+def _folder(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FOLDER
