@@ -15,7 +15,8 @@ from rrl.hosts.task import HostTask
 from rrl.ranks import Ranks
 
 _READS_ENTROPY = ("rrl.replay.cut.entropy.", "rrl.replay.schedule.entropy_trigger.", "rrl.replay.schedule.dynamic.")
-_KEYS = {"solved_at": float, "score_range": tuple[float, ...], "step_apart": int, "place_answers": bool}
+_KEYS = {"solved_at": float, "score_range": tuple[float, ...], "step_apart": int, "place_answers": bool,
+         "fill_rows": int}
 
 
 def build(overrides: Sequence[str], *, tokenizer: Any, output_dir: str | Path = ".", store: str | Path = "") -> HostReplay:
@@ -67,7 +68,7 @@ def built(cfg: DictConfig, *, tokenizer: Any, output_dir: Path) -> HostReplay:
     replay, value = house.make(cfg.replay, "replay", **pool), house.make(cfg.value, "value", **pool)
     return HostReplay(
         replay=replay, value=value, task=task, solved_at=host["solved_at"], place_answers=host["place_answers"],
-        settings=flat(pool["resolved_config"]), reads_entropy=_reading_entropy(cfg),
+        fill_rows=host["fill_rows"], settings=flat(pool["resolved_config"]), reads_entropy=_reading_entropy(cfg),
     )  # fmt: skip
 
 

@@ -38,15 +38,18 @@ class HostReplay:
       task: spells prefixes.
       solved_at: reward from which a row is solved.
       place_answers: whether ``answers`` gives any.
+      fill_rows: rows of every prompt that the host shall sample and tell as ``warm_up`` before its first update.
       settings: what a stored state has to agree with, as plain values; {} = nothing.
       reads_entropy: options that read the sampling entropy, which a host without log-probs cannot tell.
     """
 
     def __init__(
         self, *, replay: Replay, value: ValueEstimator, task: HostTask, solved_at: float, place_answers: bool,
-        settings: dict[str, Any], reads_entropy: tuple[str, ...],
+        fill_rows: int, settings: dict[str, Any], reads_entropy: tuple[str, ...],
     ) -> None:
-        self.replay, self.value, self.task, self.settings = replay, value, task, settings
+        if fill_rows < 0:
+            raise ValueError(f"host.fill_rows is {fill_rows}; expected >= 0 rows of every prompt")
+        self.replay, self.value, self.task, self.settings, self.fill_rows = replay, value, task, settings, fill_rows
         self._solved_at, self._place_answers, self._reads_entropy = solved_at, place_answers, reads_entropy
         self._exploration, self._failed = Exploration(), set[str]()
         self._progress = Progress(step=0, sampled_tokens=0, token_budget=1, history=(), first=None, peak=None)
@@ -71,19 +74,22 @@ class HostReplay:
             return [None] * len(problems)
         return [self.replay.converted(p) if p.id in self._failed else None for p in problems]
 
-    def observe(self, rows: Sequence[Row], *, step: int, num_steps: int) -> Metrics:
-        """Book a step's rows, those of all processes. Metrics by origin, absent where undefined."""
+    def observe(self, rows: Sequence[Row], *, step: int, num_steps: int, warm_up: bool = False) -> Metrics:
+        """Book a step's rows, those of all processes. Metrics by origin, absent where undefined.
+
+        warm_up: they were sampled before the first update; only admission and the value hear of them.
+        """
         if self._reads_entropy and any(row.logprobs is None for row in rows):
             raise ValueError(f"{', '.join(self._reads_entropy)} reads the sampling entropy, but this host reports no "
                              "log-probs of sampled tokens; choose another option, or generate with an engine that does")
         progress = self._at(step, num_steps)
         estimated = self.value.estimate(scored_of(rows, self._solved_at))
         attempts = [self._valued(a, row) for a, row in zip(attempts_of(estimated), rows, strict=True)]
-        metrics = self.replay.observe(attempts, progress) | self.value.fit(estimated, progress)
+        metrics = self.replay.observe(attempts, progress, warm_up=warm_up) | self.value.fit(estimated, progress)
         explored, signals = self._exploration.observe(attempts, progress)
         self._note_failures(attempts)
         self._tell(rows)
-        self._progress = progress.after(tokens=1, signals=signals)
+        self._progress = progress.after(tokens=1, signals=None if warm_up else signals)
         return metrics | explored
 
     def save(self, folder: Path) -> None:
@@ -135,7 +141,7 @@ class HostReplay:
         """Fractions of the run are fractions of the host's steps: it ends at a number of them, not of tokens."""
         if num_steps < 1:
             raise ValueError(f"the host's run has {num_steps} steps; expected their number, which schedules go by")
-        return dataclasses.replace(self._progress, step=step, sampled_tokens=min(step, num_steps),
+        return dataclasses.replace(self._progress, step=step, sampled_tokens=max(0, min(step, num_steps)),
                                    token_budget=num_steps)
 
     def _valued(self, attempt: Attempt, row: Row) -> Attempt:

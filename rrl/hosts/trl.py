@@ -22,10 +22,11 @@ from rrl.types import Metrics, Problem, Start, Tokens
 
 TESTED = ">=1.16,<1.17"
 require("trl", TESTED)
+import torch  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402 - TRL brings it; the line above says what is missing
 from transformers import TrainerCallback  # noqa: E402
 
-from rrl.hosts.trl_generate import any_process, check_context, check_trainer, generate, logprobs_of  # noqa: E402
+from rrl.hosts.trl_generate import any_process, check_context, check_trainer, fill, generate, logprobs_of  # noqa: E402
 from rrl.hosts.trl_rewards import Watched  # noqa: E402
 
 LOGGED = (
@@ -63,6 +64,7 @@ class Hooks:
         self._trainer: Any = None
         self.plans: list[Plan] | None = None  # of this process's batch; None in evaluation
         self._logprobs: list[list[float]] | None = None
+        self._filling = False
 
     def watch(self, *functions: Any) -> list[Any]:
         """Reward functions for the trainer that also tell replay their weighted sum; all that the trainer gets."""
@@ -76,6 +78,8 @@ class Hooks:
         """TRL's ``rollout_func``: rows of the prompts that this process was dealt, each prompt G times."""
         if trainer is not self._trainer:
             self._meet(trainer)
+            if trainer.model.training and trainer.state.global_step == 0 and self.session.fill_rows:
+                self._fill(trainer)
         ids, images, fields = trainer._tokenize_prompts(prompts)
         training = trainer.model.training
         if training and images is not None:
@@ -104,9 +108,18 @@ class Hooks:
         self._book = PromptBook(stop=tuple(int(t) for t in trainer.eos_token_ids),
                                 max_response=trainer.max_completion_length, known=self._known)
 
+    def _fill(self, trainer: Any) -> None:
+        """Before the first update: remember what the model says to every prompt, without a change to the run's noise."""
+        self._filling = True
+        with torch.random.fork_rng():
+            fill(trainer, self.session.fill_rows)
+        self._filling = False
+
     def _planned(self, ids: Sequence[Sequence[int]], trainer: Any) -> list[Plan]:
         """Pure in (what was told, step, problem, place in the group): processes that share a group agree."""
         problems = [self._book.of(prompt) for prompt in ids]
+        if self._filling:
+            return [Plan(Start(problem=problem), None) for problem in problems]
         state, group = trainer.state, trainer.num_generations
         starts = self.session.starts(problems, step=state.global_step, num_steps=state.max_steps)
         answers = self.session.answers(problems)
@@ -137,8 +150,13 @@ class Hooks:
         rows = [self._row(place, scores[place], ids) for place, ids in enumerate(completion_ids)
                 if plans[place].answer is None]
         said = gather_object([(self.session.told, rows, len(plans) - len(rows))])
-        metrics: Metrics = self.session.observe(agreed([(told, part) for told, part, _ in said]),
-                                                step=trainer.state.global_step, num_steps=trainer.state.max_steps)
+        step = -1 if self._filling else trainer.state.global_step
+        metrics: Metrics = self.session.observe(
+            agreed([(told, part) for told, part, _ in said]), step=step, num_steps=trainer.state.max_steps,
+            warm_up=self._filling,
+        )
+        if self._filling:
+            return
         for name in LOGGED:
             if name in metrics:
                 columns["log_metric"](f"rrl/{name}", metrics[name])

@@ -54,6 +54,27 @@ def generate(
     return [list(ids) for ids in new], logprobs
 
 
+def fill(trainer: Any, rows: int) -> None:
+    """Sample and score ``rows`` rows of every training prompt through the trainer's own way; nothing is learned.
+
+    Each process takes every n-th prompt, as many as the others, so that collectives meet.
+    """
+    data, ranks = trainer.train_dataset, trainer.accelerator
+    if not hasattr(data, "__len__"):
+        raise ValueError("host.fill_rows needs a training set of known length; expected 0, or a map-style data set")
+    first = {str(prompt): place for place, prompt in reversed(list(enumerate(data["prompt"])))}  # repeated ones once
+    places = sorted(first.values())
+    group = trainer.num_generations
+    places = [p for p in places for _ in range(-(-rows // group))]  # whole groups, as rewards are compared in them
+    each = -(-len(places) // ranks.num_processes)
+    own = [places[i % len(places)] for i in range(ranks.process_index * each, (ranks.process_index + 1) * each)]
+    per_call = max(1, trainer.args.generation_batch_size // ranks.num_processes // group)
+    for begin in range(0, each, per_call):
+        inputs = [dict(data[place]) for place in own[begin : begin + per_call] for _ in range(group)]
+        trainer._generate_and_score_completions(inputs)
+    trainer._metrics["train"].clear()  # these rows are no part of the first logged step
+
+
 @torch.no_grad()
 def logprobs_of(trainer: Any, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
     """Log-probs of (prompt, answer) rows under the policy of today: what a placed answer was "sampled" with.

@@ -1,7 +1,8 @@
-"""A GRPO run of TRL on keychain with the tiny model: what the tests of the adapter drive."""
+"""A GRPO run of TRL on keychain's prompts with the tiny model, and a record of it: what tests of the adapter drive."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from hydra import compose, initialize_config_module
 
 from rrl import build
 from rrl.hosts.build import build as build_session
+from rrl.hosts.rows import Row
+from rrl.hosts.trl import Hooks, Plan
 from rrl.ranks import Ranks
 from rrl.types import Problem, Tokens
 from tests.bench.trl_grpo import words_tokenizer
@@ -27,31 +30,54 @@ def house_pool(*overrides: str) -> dict[str, Any]:
     return build.build_policy(cfg, Path("."), Ranks())
 
 
-class Script:
-    """A user's script: model, data, reward, trainer. ``hooks`` is None for the host's own run."""
+def score_of(ids: list[int]) -> float:
+    """A verdict that an untrained model meets in all its values: one row in five is solved, one pays .4."""
+    return {0: 1.0, 1: 0.4}.get(sum(ids) % 5, 0.0)
 
-    def __init__(self, folder: Path, *, hooks: bool = True, replay: list[str] = REPLAY, store: str = "",
-                 num_problems: int = 12, **config: Any) -> None:  # fmt: skip
+
+@dataclass
+class Batch:
+    """One generated batch. plans: None in evaluation and without the adapter.  stored, converted: the store's states
+    and answers when it was planned.  told: the rows that replay was told of it."""
+
+    prompts: list[str]
+    prompt_ids: list[list[int]]
+    completion_ids: list[list[int]]
+    scores: list[float]
+    plans: list[Plan] | None
+    stored: set[tuple[str, Tokens]]
+    converted: dict[str, Tokens]
+    told: list[Row]
+
+
+class Script:
+    """A user's script: model, data, reward, trainer. ``hooks`` False is the host's own run."""
+
+    def __init__(
+        self, folder: Path, *, hooks: bool = True, replay: list[str] = REPLAY, store: str = "", num_problems: int = 12,
+        **config: Any,
+    ) -> None:
         from datasets import Dataset
+        from transformers import PrinterCallback
         from trl import GRPOConfig, GRPOTrainer
 
         torch.manual_seed(0)
         pool = house_pool()
         self.task, self.model = pool["task"], pool["policy"].backbone.module
         self.tokenizer = words_tokenizer(self.task)
-        problems = self.task.train_problems()
-        chosen = problems[: num_problems // 2] + problems[-num_problems // 2 :]
-        self.known: dict[Tokens, Problem] = {p.prompt: p for p in chosen}
-        self.prompts = {" ".join(f"t{t}" for t in p.prompt): p for p in chosen}
-        self.rewarded: list[tuple[list[str], list[list[int]], list[float]]] = []
+        problems = self.task.train_problems()[:num_problems]
+        self.known: dict[Tokens, Problem] = {p.prompt: p for p in problems}
+        prompts = [" ".join(f"<{t}>" for t in p.prompt) for p in problems]
+        self.rewarded: list[Batch] = []
         self.losses: list[dict[str, torch.Tensor]] = []
         self.hooks: Any = None
+        self._stop_after = 10**9
+        self._planned: Any = None
         extra: dict[str, Any] = {"reward_funcs": self.reward}
         if hooks:
-            from rrl.hosts.trl import Hooks
-
             self.hooks = Hooks(build_session(replay, tokenizer=self.tokenizer, store=store), known=self.known)
-            extra = {"reward_funcs": self.hooks.watch(self.reward), "rollout_func": self.hooks.rollout,
+            self._record_told()
+            extra = {"reward_funcs": self.hooks.watch(self.reward), "rollout_func": self.rollout,
                      "callbacks": [self.hooks.callback]}  # fmt: skip
         settings: dict[str, Any] = {
             "output_dir": str(folder), "per_device_train_batch_size": ROWS, "num_generations": GROUP,
@@ -59,23 +85,46 @@ class Script:
             "save_strategy": "no", "report_to": [], "use_cpu": True, "beta": 0.0, "gradient_checkpointing": False,
             "disable_tqdm": True, "bf16": False, "seed": 1,
         }  # fmt: skip
-        data = Dataset.from_dict({"prompt": list(self.prompts)})
+        data = Dataset.from_dict({"prompt": prompts})
         self.trainer = GRPOTrainer(
             model=self.model, args=GRPOConfig(**settings | config), train_dataset=data, eval_dataset=data,
             processing_class=self.tokenizer, **extra,
         )  # fmt: skip
+        self.trainer.remove_callback(PrinterCallback)
 
-    def reward(self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: Any
-               ) -> list[float]:  # fmt: skip
-        scores = []
-        for prompt, ids in zip(prompts, completion_ids, strict=True):
-            problem = self.prompts[prompt]
-            scores.append(self.task.score(problem, tuple(ids[: problem.max_response])).score)
-        self.rewarded.append((list(prompts), [list(ids) for ids in completion_ids], scores))
+    @property
+    def batches(self) -> list[Batch]:
+        """Training batches of a run with the adapter."""
+        return [batch for batch in self.rewarded if batch.plans is not None]
+
+    def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
+        """The adapter's, with a note of what the store held."""
+        replay = self.hooks.session.replay
+        stored = {(r["problem"], tuple(r["tokens"])) for r in replay.rows()}
+        table = replay.store.problems
+        converted = {table.problem(number).id: answer for number, answer in table.converted.items()}
+        output = self.hooks.rollout(prompts, trainer)
+        self._planned = (output["prompt_ids"], self.hooks.plans, stored, converted)
+        return output
+
+    def reward(
+        self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: Any
+    ) -> list[float]:
+        scores = [score_of(ids) for ids in completion_ids]
+        ids, plans, stored, converted = self._planned or ([], None, set(), {})
+        if not (self.hooks and self.hooks._filling):
+            self.rewarded.append(Batch(list(prompts), ids, [list(i) for i in completion_ids], scores, plans, stored,
+                                       converted, []))  # fmt: skip
+        if len(self.rewarded) > self._stop_after:
+            raise KeyboardInterrupt
         return scores
 
+    def stop_after(self, batches: int) -> None:
+        """Break off, as a kill would, when the next batch is rewarded."""
+        self._stop_after = batches
+
     def watch_loss(self) -> None:
-        """Keep what the loss was computed from."""
+        """Keep what each loss was computed from."""
         inner = self.trainer._compute_loss
 
         def watched(model: Any, inputs: dict[str, Any]) -> Any:
@@ -83,3 +132,13 @@ class Script:
             return inner(model, inputs)
 
         self.trainer._compute_loss = watched
+
+    def _record_told(self) -> None:
+        inner = self.hooks.session.observe
+
+        def observe(rows: list[Row], **where: Any) -> Any:
+            if self.rewarded:
+                self.rewarded[-1].told = list(rows)
+            return inner(rows, **where)
+
+        self.hooks.session.observe = observe
