@@ -50,7 +50,7 @@ class HostReplay:
         if fill_rows < 0:
             raise ValueError(f"host.fill_rows is {fill_rows}; expected >= 0 rows of every prompt")
         self.replay, self.value, self.task, self.settings, self.fill_rows = replay, value, task, settings, fill_rows
-        self._solved_at, self._place_answers, self._reads_entropy = solved_at, place_answers, reads_entropy
+        self.solved_at, self._place_answers, self._reads_entropy = solved_at, place_answers, reads_entropy
         self._exploration, self._failed = Exploration(), set[str]()
         self._progress = Progress(step=0, sampled_tokens=0, token_budget=1, history=(), first=None, peak=None)
         self.told = hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=8).hexdigest()
@@ -60,7 +60,7 @@ class HostReplay:
         progress = self._at(step, num_steps)
         self.replay.rescore(self.value.success, progress)
         chosen = {p.id: p for p in problems}
-        starts = {name: self.replay.start(problem, progress) for name, problem in chosen.items()}
+        starts = {name: self._start(problem, progress) for name, problem in chosen.items()}
         return [starts[p.id] for p in problems]
 
     def answers(self, problems: Sequence[Problem]) -> list[Tokens | None]:
@@ -83,7 +83,7 @@ class HostReplay:
             raise ValueError(f"{', '.join(self._reads_entropy)} reads the sampling entropy, but this host reports no "
                              "log-probs of sampled tokens; choose another option, or generate with an engine that does")
         progress = self._at(step, num_steps)
-        estimated = self.value.estimate(scored_of(rows, self._solved_at))
+        estimated = self.value.estimate(scored_of(rows, self.solved_at))
         attempts = [self._valued(a, row) for a, row in zip(attempts_of(estimated), rows, strict=True)]
         metrics = self.replay.observe(attempts, progress, warm_up=warm_up) | self.value.fit(estimated, progress)
         explored, signals = self._exploration.observe(attempts, progress)
@@ -136,6 +136,17 @@ class HostReplay:
         self._exploration.load_state_dict(state["exploration"])
         self._failed, self.told = set(state["failed"]), str(state["told"])
         self._progress = progress_from(state["progress"])
+
+    def _start(self, problem: Problem, progress: Progress) -> Start:
+        """With the host's own limits: a store that was seeded knows the problem with another run's."""
+        found = self.replay.start(problem, progress)
+        if len(found.prefix) >= problem.max_response:
+            raise ValueError(
+                f"a stored prefix of {len(found.prefix)} tokens of problem {problem.id!r} leaves no room: a response may "
+                f"have {problem.max_response}; raise the host's response length, or begin with a store of shorter "
+                f"prefixes: replay.filter.length.max_tokens={max(1, problem.max_response - 1)}"
+            )
+        return Start(problem=problem, prefix=found.prefix)
 
     def _at(self, step: int, num_steps: int) -> Progress:
         """Fractions of the run are fractions of the host's steps: it ends at a number of them, not of tokens."""

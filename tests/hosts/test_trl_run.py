@@ -142,8 +142,8 @@ def weights(script: Script) -> dict[str, torch.Tensor]:
 
 def test_switched_off_it_is_the_hosts_own_run_bit_for_bit(tmp_path: Path) -> None:
     off = Script(tmp_path / "off", replay=["replay/schedule=none", "replay/cut=token", "host.fill_rows=4"], max_steps=8)
-    own = Script(tmp_path / "own", hooks=False, max_steps=8)
     off.trainer.train()
+    own = Script(tmp_path / "own", hooks=False, max_steps=8)  # transformers seeds when a trainer is made
     own.trainer.train()
     assert own.rewarded[-1].completion_ids == off.rewarded[-1].completion_ids
     for name, tensor in weights(own).items():
