@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="rrl-store", description=__doc__, epilog=_EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    take = verbs.add_parser("import", help="a store from JSONL of prompt, completion, reward, or prime-rl's rollout files")
+    take = verbs.add_parser("import", help="a store from JSONL, or from prime-rl's rollouts")
     take.add_argument("files", type=Path, nargs="+", help="JSONL files, or folders of prime-rl runs; then key=value")
     take.add_argument("--tokenizer", required=True, help="name on the hub or folder: the model's that will be trained")
     take.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = verbs.add_parser(name, help=about)
         verb.add_argument("store", type=Path, help="a saved store, see below")
         if name != "stats":
-            verb.add_argument("--tokenizer", default="", help="name or folder; without one a host's states are token ids")
+            verb.add_argument("--tokenizer", default="", help="name or folder; without it a host's states are ids")
             verb.add_argument("--num", type=int, default=20 if name == "show" else 0, help="states at most; 0 = all")
         if name == "export":
             verb.add_argument("--out", type=Path, default=None, help="file to write (default: standard output)")
@@ -65,8 +65,8 @@ def _show(arguments: argparse.Namespace) -> str:
     rows = _described(arguments)
     for row in rows:
         sys.stdout.write(
-            f"{row['key']}  {row['status']:10} value {row['value']:.2f}  tries {row['uses']:3}  solved {row['wins']:3}  "
-            f"step {row['born_step']:5}  problem {row['problem']}\n    {row['prefix']!r}\n"
+            f"{row['key']}  {row['status']:10} value {row['value']:.2f}  tries {row['uses']:3}  solved "
+            f"{row['wins']:3}  step {row['born_step']:5}  problem {row['problem']}\n    {row['prefix']!r}\n"
         )
     return f"{len(rows)} states of {arguments.store}"
 
@@ -90,7 +90,7 @@ def _stats(arguments: argparse.Namespace) -> str:
         **{f"  {status}": num for status, num in sorted(Counter(row["status"] for row in rows).items())},
         **{f"  from {origin}": num for origin, num in sorted(Counter(row["origin"] for row in rows).items())},
         "tokens": sum(depths),
-        "tokens a state": f"{depths[0]} / {depths[len(depths) // 2]} / {depths[-1]} (least, median, most)" if rows else "-",
+        "tokens a state": " / ".join(str(depths[i]) for i in (0, len(depths) // 2, -1)) if rows else "-",
         "states tried": sum(row["uses"] > 0 for row in rows),
         "states that converted": sum(row["wins"] > 0 for row in rows),
         "problems seen": len(table),

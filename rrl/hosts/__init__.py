@@ -1,4 +1,4 @@
-"""Other people's trainers hold the same ``Replay`` that our loop holds. Start at ``replaying.py``, then one file a host.
+"""Other people's trainers hold the same ``Replay`` as our loop. Start at ``replaying.py``, then one file a host.
 
 ``replaying.py`` is all that hosts have in common: which start for which problem, what became of it, save and load.
 ``build.py`` makes it from a config, ``task.py`` is what replay asks of a task, told from a tokenizer. A host's package

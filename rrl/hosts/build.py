@@ -19,7 +19,9 @@ _KEYS = {"solved_at": float, "score_range": tuple[float, ...], "step_apart": int
          "fill_rows": int}
 
 
-def build(overrides: Sequence[str], *, tokenizer: Any, output_dir: str | Path = ".", store: str | Path = "") -> HostReplay:
+def build(
+    overrides: Sequence[str], *, tokenizer: Any, output_dir: str | Path = ".", store: str | Path = ""
+) -> HostReplay:
     """Replay for somebody else's trainer.
 
     Args:

@@ -116,7 +116,8 @@ class HostReplay:
         state, _ = _read(folder)
 
         def take() -> None:
-            self.replay.load_state_dict(self.replay.state_dict() | {k: state["replay"][k] for k in ("store", "spelling")})
+            kept = {name: state["replay"][name] for name in ("store", "spelling")}
+            self.replay.load_state_dict(self.replay.state_dict() | kept)
             self.value.load_state_dict(state["value"])
             self._failed = set(state["failed"])
             self.told = state["told"]
@@ -142,8 +143,8 @@ class HostReplay:
         found = self.replay.start(problem, progress)
         if len(found.prefix) >= problem.max_response:
             raise ValueError(
-                f"a stored prefix of {len(found.prefix)} tokens of problem {problem.id!r} leaves no room: a response may "
-                f"have {problem.max_response}; raise the host's response length, or begin with a store of shorter "
+                f"a stored prefix of {len(found.prefix)} tokens of problem {problem.id!r} leaves no room: a response "
+                f"may have {problem.max_response}; raise the host's response length, or begin with a store of shorter "
                 f"prefixes: replay.filter.length.max_tokens={max(1, problem.max_response - 1)}"
             )
         return Start(problem=problem, prefix=found.prefix)

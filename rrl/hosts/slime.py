@@ -42,7 +42,9 @@ class ReplayDataSource:
 
     def __init__(self, args: Any, inner: Any = None, session: HostReplay | None = None) -> None:
         if inner is None:
-            from slime.rollout.data_source import RolloutDataSourceWithBuffer  # slime is on no registry: lazily, by name
+            from slime.rollout.data_source import (
+                RolloutDataSourceWithBuffer,  # slime is on no registry: lazily, by name
+            )
 
             inner = RolloutDataSourceWithBuffer(args)
         self._args, self._inner, self._rollout = args, inner, 0
@@ -98,16 +100,16 @@ class ReplayDataSource:
 
     def _ids(self, prompt: Any) -> list[int]:
         if not isinstance(prompt, str):
-            raise ValueError("a prompt is a list of messages; expected slime's --apply-chat-template, so that it is text "
-                             "whose ids are known before it is sampled from")
+            raise ValueError("a prompt is a list of messages; expected slime's --apply-chat-template, so that it is "
+                             "text whose ids are known before it is sampled from")
         return list(self.tokenizer.encode(prompt, add_special_tokens=False))
 
     def _begin(self, sample: Any, prompt: list[int], start: Start) -> None:
         num = len(start.prefix)
         missing = [name for name in _FIELDS if not hasattr(sample, name)]
         if missing:
-            raise ValueError(f"slime's Sample has no field {missing[0]!r}; expected the fields {', '.join(_FIELDS)}: this "
-                             "slime is not the one that rrl.hosts.slime was written for")
+            raise ValueError(f"slime's Sample has no field {missing[0]!r}; expected the fields {', '.join(_FIELDS)}: "
+                             "this slime is not the one that rrl.hosts.slime was written for")
         sample.tokens, sample.response_length = [*prompt, *start.prefix], num
         sample.response = self.tokenizer.decode(list(start.prefix), skip_special_tokens=False)
         sample.rollout_log_probs = [0.0] * num
@@ -119,8 +121,8 @@ class ReplayDataSource:
         if isinstance(sample, list):
             raise ValueError("a sample fans out into several; expected one trainable sample a prompt")
         if sample.reward is None:
-            raise ValueError(f"a finished sample of prompt {str(sample.prompt)[:80]!r} has reward None; expected a number "
-                             "from --custom-rm-path or --rm-type")
+            raise ValueError(f"a finished sample of prompt {str(sample.prompt)[:80]!r} has reward None; expected a "
+                             "number from --custom-rm-path or --rm-type")
         held, ids = int(sample.metadata.get(_PREFIX, 0)), [int(t) for t in sample.tokens]
         prompt, response = ids[: -sample.response_length], ids[-sample.response_length :]
         start = Start(problem=self._book.of(prompt), prefix=tuple(response[:held]))
@@ -133,8 +135,9 @@ class ReplayDataSource:
         room = getattr(self._args, "rollout_max_context_len", None)
         needed = len(prompt) + self._args.rollout_max_response_len  # slime takes the prefix off the response's length
         if room is not None and needed > room:
-            raise ValueError(f"a prompt of {len(prompt)} tokens and a prefix of {len(start.prefix)} may grow to {needed} "
-                             f"tokens; --rollout-max-context-len is {room}: lower --rollout-max-response-len")
+            raise ValueError(f"a prompt of {len(prompt)} tokens, a prefix of {len(start.prefix)} in its response, may "
+                             f"grow to {needed} tokens; --rollout-max-context-len is {room}: lower "
+                             "--rollout-max-response-len")
 
 
 def observe(args: Any, samples: Sequence[Any], data_source: Any) -> None:  # noqa: ARG001 - slime's signature

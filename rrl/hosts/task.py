@@ -74,7 +74,7 @@ class HostTask:
     def eval_problems(self) -> list[Problem]:
         return []
 
-    def score(self, problem: Problem, response: Tokens) -> Outcome:
+    def score(self, problem: Problem, response: Tokens) -> Outcome:  # noqa: ARG002 - likewise
         raise ValueError(f"problem {problem.id!r} was to be scored by rrl; expected an option that leaves the verdict "
                          "to the host's reward, e.g. no replay/filter=second_verifier")
 

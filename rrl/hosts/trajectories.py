@@ -52,8 +52,8 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.rglob("train_rollouts.jsonl"), key=lambda p: (len(p.parent.name), p.parent.name))
     if not found:
-        raise ValueError(f"{str(path)!r} is no file and has no train_rollouts.jsonl below it; expected JSONL of prompt, "
-                         "completion, reward, or the folder of a prime-rl run")
+        raise ValueError(f"{str(path)!r} is no file and has no train_rollouts.jsonl below it; expected JSONL of "
+                         "prompt, completion, reward, or the folder of a prime-rl run")
     return found
 
 
@@ -86,7 +86,7 @@ def _exact(said: dict[str, Any], where: str) -> tuple[Tokens, Tokens] | None:
     if not tokens:
         return None
     if not (_ids(tokens.get("prompt_ids")) and _ids(tokens.get("completion_ids"))):
-        raise ValueError(f"{where}: trajectory[0].tokens lacks prompt_ids or completion_ids; expected lists of integers")
+        raise ValueError(f"{where}: trajectory[0].tokens lacks prompt_ids or completion_ids; expected lists of ids")
     return tuple(tokens["prompt_ids"]), tuple(tokens["completion_ids"])
 
 

@@ -109,7 +109,7 @@ class Hooks:
                                 max_response=trainer.max_completion_length, known=self._known)
 
     def _fill(self, trainer: Any) -> None:
-        """Before the first update: remember what the model says to every prompt, without a change to the run's noise."""
+        """Before the first update: remember what the model says to every prompt; the run's own noise is untouched."""
         self._filling = True
         with torch.random.fork_rng():
             fill(trainer, self.session.fill_rows)

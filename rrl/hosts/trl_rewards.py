@@ -32,9 +32,9 @@ class Watched:
     def _wrapped(self, place: int, function: Any) -> Callable[..., Any]:
         name = getattr(function, "__name__", type(function).__name__)
         if isinstance(function, str) or hasattr(function, "parameters") or not callable(function):
-            raise ValueError(f"reward {name!r} is a model or its name; expected a function that calls it, because replay "
-                             "has to see its numbers")
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):
+            raise ValueError(f"reward {name!r} is a model or its name; expected a function that calls it, because "
+                             "replay has to see its numbers")
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             raise ValueError(f"reward {name!r} is async; expected a plain function, e.g. one that runs it with "
                              "asyncio.run")
 
@@ -62,7 +62,8 @@ class Watched:
             said = [(w, self._said[i][row]) for i, w in enumerate(weights)]
             given = [w * float(r) for w, r in said if r is not None]
             if not given:
-                raise ValueError(f"every reward function returned None for row {row}, prompt {str(prompts[row])[:80]!r}; "
-                                 "expected a number from at least one: return the lowest reward where there is no answer")
+                raise ValueError(f"every reward function returned None for row {row}, prompt "
+                                 f"{str(prompts[row])[:80]!r}; expected a number from at least one: return the "
+                                 "lowest reward where there is no answer")
             sums.append(sum(given))
         return sums

@@ -73,7 +73,8 @@ def _output(
         logprobs = None if extra["rrl_answer"] else ([0.0] * len(prefix) + list(logprobs))[:limit]
         if logprobs is None:
             raise ValueError("a converted answer has no log-probs of the sampler, but the run asks for them; expected "
-                             "actor_rollout_ref.rollout.calculate_log_probs=false, or rrl.overrides=[host.place_answers=false]")
+                             "actor_rollout_ref.rollout.calculate_log_probs=false, or host.place_answers=false among "
+                             "rrl.overrides")
     return out.model_copy(update={
         "prompt_ids": list(prompt), "response_ids": (prefix + list(sampled))[:limit],
         "response_mask": ([0] * len(prefix) + [1] * len(sampled))[:limit], "response_logprobs": logprobs,

@@ -1,4 +1,4 @@
-"""The store of a verl run: a Ray actor that every agent loop asks for starts, and the trainer tells what became of them.
+"""The store of a verl run: a Ray actor that agent loops ask for starts, and the trainer tells what became of them.
 
 Nothing here imports verl or Ray, so that it can be tried without them; ``verl.py`` makes an actor of it.
 """

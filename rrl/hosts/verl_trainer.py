@@ -1,4 +1,4 @@
-"""verl's synchronous trainer with three calls of ours: make the store, tell it each batch, save it before verl saves."""
+"""verl's synchronous trainer with three calls of ours: make the store, tell it each batch, save it."""
 
 from __future__ import annotations
 

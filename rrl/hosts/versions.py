@@ -17,7 +17,8 @@ def require(package: str, tested: str) -> None:
     try:
         found = version(package)
     except PackageNotFoundError:
-        raise ImportError(f"{package} is not installed; rrl.hosts was tested with {package}{tested}: {wanted}") from None
+        raise ImportError(f"{package} is not installed; rrl.hosts was tested with {package}{tested}: {wanted}"
+                          ) from None
     if not SpecifierSet(tested, prereleases=True).contains(found):
         raise ImportError(
             f"{package} {found} is installed; rrl.hosts was tested with {package}{tested}, and hosts change the hooks "

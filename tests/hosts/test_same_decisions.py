@@ -1,4 +1,4 @@
-"""One stream of (problem, rollout, score), fed to our loop's Replay and through every adapter: the same states come out."""
+"""One stream of (problem, rollout, score) through our loop's Replay and every adapter: the same states come out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from rrl import rng
-from rrl.hosts.build import build, compose, built
+from rrl.hosts.build import build, built, compose
 from rrl.hosts.rows import Row, scored_of
-from rrl.hosts.slime import ReplayDataSource, observe as slime_observe
+from rrl.hosts.slime import ReplayDataSource
+from rrl.hosts.slime import observe as slime_observe
 from rrl.hosts.task import PromptBook
 from rrl.hosts.trl import Hooks
-from rrl.hosts.verl_store import VerlStore
+from rrl.hosts.verl_store import FIELDS, VerlStore
 from rrl.records import Progress
 from rrl.stages import attempts_of
 from rrl.types import Problem, Start
 from tests.contract.stream import same
-from tests.hosts.fake_slime import Sample, Deals
+from tests.hosts.fake_slime import Deals
 from tests.hosts.words import saved_tokenizer
 
 STEPS, GROUP, NEW, EOS = 12, 4, 8, 4
@@ -103,7 +104,8 @@ def through_trl(folder: Path) -> tuple[list[Any], Any]:
         prompts = [PROMPTS[i] for i in dealt(step) for _ in range(GROUP)]
         out = hooks.rollout(prompts, trainer)
         chosen.append([(p.start.problem.prompt, p.start.prefix) for p in hooks.plans[::GROUP]])
-        reward(prompts, [""] * len(prompts), out["completion_ids"], log_metric=lambda *a: None, log_extra=lambda *a: None)
+        quiet = {"log_metric": lambda *a: None, "log_extra": lambda *a: None}
+        reward(prompts, [""] * len(prompts), out["completion_ids"], **quiet)
     return chosen, hooks.session.state_dict()["replay"]
 
 
@@ -113,7 +115,7 @@ def through_verl(folder: Path) -> tuple[list[Any], Any]:
                       max_response=NEW, num_steps=STEPS, samples_per_prompt=GROUP)
     chosen = []
     for step in range(STEPS):
-        batch: dict[str, list[Any]] = {k: [] for k in ("prompts", "responses", "response_mask", "rm_scores", "rrl_answer")}
+        batch: dict[str, list[Any]] = {k: [] for k in (*FIELDS, "rrl_answer")}
         picked = []
         for i in dealt(step):
             for sample in range(GROUP):
@@ -168,7 +170,7 @@ def test_every_adapter_gives_the_states_that_our_loop_gives(
     chosen, state = host(tmp_path)
     assert sum(bool(prefix) for step in chosen for _, prefix in step) > 10
     assert chosen == ours[0]
-    assert same({k: v for k, v in state.items()}, ours[1])
+    assert same(state, ours[1])
 
 
 def test_problems_are_named_by_their_prompt_alone() -> None:

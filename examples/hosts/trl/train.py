@@ -99,10 +99,10 @@ def run(arm: str, seed: int, steps: int, out: Path) -> list[dict[str, float]]:
     hooks = Hooks(session, known={p.prompt: p for p in problems})  # rrl 5
     curve = Curve(task, policy, every=20)
     config = GRPOConfig(
-        output_dir=str(out / arm), seed=seed, max_steps=steps, per_device_train_batch_size=128, steps_per_generation=2, num_iterations=2, epsilon_high=1.0,
-        num_generations=4, max_completion_length=5, learning_rate=3e-3, adam_beta2=0.95, adam_epsilon=1e-5, beta=0.0,
-        logging_steps=20, save_strategy="no", report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False,
-        disable_tqdm=True,
+        output_dir=str(out / arm), seed=seed, max_steps=steps, per_device_train_batch_size=128, steps_per_generation=2,
+        num_iterations=2, epsilon_high=1.0, num_generations=4, max_completion_length=5, beta=0.0, learning_rate=3e-3,
+        adam_beta2=0.95, adam_epsilon=1e-5, logging_steps=20, save_strategy="no", report_to=[], use_cpu=True,
+        bf16=False, gradient_checkpointing=False, disable_tqdm=True,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=policy.backbone.module,
@@ -148,6 +148,7 @@ def plot(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
 
 
 def main() -> None:
+    """Train the arms that were asked for, print their last figures and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for curves and the plot")
     parser.add_argument("--arm", choices=[*ARMS, "both"], default="both")
