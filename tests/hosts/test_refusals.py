@@ -35,7 +35,9 @@ def told(session: Any, *, steps: int = 2) -> Any:
     return session
 
 
-@pytest.mark.parametrize(("package", "module"), [("trl", "rrl.hosts.trl"), ("verl", "rrl.hosts.verl")])
+@pytest.mark.parametrize(("package", "module"), [
+    ("trl", "rrl.hosts.trl"), pytest.param("verl", "rrl.hosts.verl", marks=pytest.mark.slow),
+])
 def test_an_untested_host_version_is_refused_at_import(package: str, module: str, tmp_path: Path) -> None:
     folder = tmp_path / f"{package}-9.7.0.dist-info"
     folder.mkdir()

@@ -111,7 +111,7 @@ def test_the_store_of_our_own_run_is_shown_in_its_tasks_words(
     from tests.contract.stream import attempts_at, first_progress, problems_of
     from tests.small import composed
 
-    house = small_house(tmp_path / "run", "warm_start=none")
+    house = small_house(tmp_path / "run", "warm_start.steps=1", "warm_start.batch=8")
     problems = problems_of(house.task)
     house.replay.observe(attempts_at(0, problems, []), first_progress())
     config = OmegaConf.to_container(composed(), resolve=True)

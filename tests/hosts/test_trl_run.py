@@ -171,6 +171,7 @@ def test_stopped_after_the_first_epoch_and_resumed_it_has_the_store_of_an_unbrok
     assert same(resumed.hooks.session.state_dict(), unbroken.hooks.session.state_dict())
 
 
+@pytest.mark.slow
 def test_with_a_shuffle_trl_deals_other_prompts_after_a_resume_and_ours_is_a_function_of_what_it_was_told(
     tmp_path: Path,
 ) -> None:
