@@ -92,6 +92,12 @@ class HostReplay:
         self._progress = progress.after(tokens=1, signals=None if warm_up else signals)
         return metrics | explored
 
+    def refuse_filling(self, host: str) -> None:
+        """For hosts that cannot sample before their first update. Raises ValueError where that was asked for."""
+        if self.fill_rows:
+            raise ValueError(f"host.fill_rows is {self.fill_rows}, which {host} has no way to sample; expected 0, and "
+                             "a store to begin with: rrl-store import")
+
     def save(self, folder: Path) -> None:
         """Write everything beside ``folder`` and rename it into place: it is there whole, or not at all."""
         checkpoint.save(folder, self.state_dict(), {"settings": self.settings, "step": self._progress.step})
@@ -175,23 +181,6 @@ class HostReplay:
         """Chain a digest of what was told, so that processes can compare theirs without sending their stores."""
         said = sorted((row.start.key, row.tokens, row.score) for row in rows)
         self.told = hashlib.blake2b(repr((self.told, said)).encode(), digest_size=8).hexdigest()
-
-
-def agreed(said: Sequence[tuple[str, list[Row]]]) -> list[Row]:
-    """All processes' rows in rank order.
-
-    Args:
-      said: each process's (``told`` before these rows, its rows).
-    Raises:
-      ValueError: the processes were told different things so far, and would replay different states.
-    """
-    if len({told for told, _ in said}) > 1:
-        raise ValueError(
-            f"the {len(said)} processes disagree on what replay was told so far "
-            f"({', '.join(f'rank {rank}: {told}' for rank, (told, _) in enumerate(said))}); expected the same seed, "
-            "replay options and checkpoint on all of them"
-        )
-    return [row for _, rows in said for row in rows]
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -65,3 +65,20 @@ def scored_of(rows: Sequence[Row], solved_at: float) -> Scored:
         ended=torch.tensor([row.ended for row in rows]),
     )  # fmt: skip
     return Scored(rollouts=rollouts, score=score, solved=score >= solved_at, reward=reward)
+
+
+def agreed(said: Sequence[tuple[str, list[Row]]]) -> list[Row]:
+    """All processes' rows in rank order.
+
+    Args:
+      said: each process's (``told`` before these rows, its rows).
+    Raises:
+      ValueError: the processes were told different things so far, and would replay different states.
+    """
+    if len({told for told, _ in said}) > 1:
+        raise ValueError(
+            f"the {len(said)} processes disagree on what replay was told so far "
+            f"({', '.join(f'rank {rank}: {told}' for rank, (told, _) in enumerate(said))}); expected the same seed, "
+            "replay options and checkpoint on all of them"
+        )
+    return [row for _, rows in said for row in rows]

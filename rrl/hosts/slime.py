@@ -51,6 +51,7 @@ class ReplayDataSource:
         self.tokenizer = _tokenizer(args)
         self.session = session or build(list(getattr(args, "rrl", None) or []), tokenizer=self.tokenizer,
                                         store=getattr(args, "rrl_store", None) or "")
+        self.session.refuse_filling("slime")
         self._book = PromptBook(stop=self.session.task.codec.stop, max_response=args.rollout_max_response_len, known={})
 
     def get_samples(self, num_samples: int) -> list[list[Any]]:

@@ -11,11 +11,10 @@ Tried with generation by transformers; the vLLM path follows TRL's source and is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from rrl.hosts.replaying import FOLDER, HostReplay, agreed
-from rrl.hosts.rows import Row
+from rrl.hosts.replaying import HostReplay
+from rrl.hosts.rows import Row, agreed
 from rrl.hosts.task import PromptBook
 from rrl.hosts.versions import require
 from rrl.types import Metrics, Problem, Start, Tokens
@@ -24,8 +23,8 @@ TESTED = ">=1.16,<1.17"
 require("trl", TESTED)
 import torch  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402 - TRL brings it; the line above says what is missing
-from transformers import TrainerCallback  # noqa: E402
 
+from rrl.hosts.trl_callback import Saves  # noqa: E402
 from rrl.hosts.trl_generate import any_process, check_context, check_trainer, fill, generate, logprobs_of  # noqa: E402
 from rrl.hosts.trl_rewards import Watched  # noqa: E402
 
@@ -58,7 +57,7 @@ class Hooks:
     """
 
     def __init__(self, session: HostReplay, known: Mapping[Tokens, Problem] | None = None) -> None:
-        self.session, self.callback = session, _Saves(session)
+        self.session, self.callback = session, Saves(session)
         self._known, self._book = known or {}, PromptBook(stop=(), max_response=1, known={})
         self._watched: Watched | None = None
         self._trainer: Any = None
@@ -168,22 +167,3 @@ class Hooks:
         tokens = tuple(int(t) for t in ids[len(start.prefix) : start.problem.max_response])
         said = None if self._logprobs is None else tuple(self._logprobs[place][: len(tokens)])
         return Row(start=start, tokens=tokens, score=score, logprobs=said)
-
-
-class _Saves(TrainerCallback):  # type: ignore[misc]
-    """Replay's state goes into each checkpoint of the trainer, and comes back from it."""
-
-    def __init__(self, session: HostReplay) -> None:
-        self._session = session
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        if state.global_step:
-            self._session.load(_folder(args, state))
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        if state.is_world_process_zero:
-            self._session.save(_folder(args, state))
-
-
-def _folder(args: Any, state: Any) -> Path:
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FOLDER

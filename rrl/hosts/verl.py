@@ -26,7 +26,7 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 
 
 @register("rrl_agent")
-class RRLAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
+class RRLAgentLoop(SingleTurnAgentLoop):
     """verl's single-turn loop behind a stored prefix. One instance serves one row, so it may remember its prefix."""
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:

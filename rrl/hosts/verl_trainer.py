@@ -18,10 +18,10 @@ def register_rrl_trainer() -> type:
     from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
     if "rrl" in TRAINER_REGISTRY:
-        return TRAINER_REGISTRY["rrl"]  # type: ignore[no-any-return]
+        return TRAINER_REGISTRY["rrl"]
 
     @register_trainer("rrl")
-    class RRLTrainer(PPOTrainerSync):  # type: ignore[misc]
+    class RRLTrainer(PPOTrainerSync):
         """Everything about training is verl's."""
 
         def __init__(self, config: Any) -> None:

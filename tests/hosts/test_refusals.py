@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from rrl.hosts.build import build
-from rrl.hosts.replaying import agreed
-from rrl.hosts.rows import Row
+from rrl.hosts.rows import Row, agreed
 from rrl.hosts.task import PromptBook
 from rrl.hosts.trl import Hooks
 from rrl.hosts.trl_generate import check_context

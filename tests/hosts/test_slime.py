@@ -96,6 +96,11 @@ def test_a_reward_of_none_another_sample_type_and_a_foreign_data_source_are_refu
         observe(args, [], Deals([], 1).get_samples)
 
 
+def test_filling_before_the_first_update_is_refused_where_the_host_cannot(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="host.fill_rows is 4, which slime has no way to sample"):
+        ReplayDataSource(arguments(tmp_path, rrl=["host.fill_rows=4"]), inner=Deals([], GROUP))
+
+
 def test_messages_instead_of_text_and_a_context_too_short_are_refused(tmp_path: Path) -> None:
     args = arguments(tmp_path, rollout_max_context_len=8)
     source = ReplayDataSource(args, inner=Deals([PROMPT] * 4, GROUP))

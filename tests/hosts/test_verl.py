@@ -48,7 +48,7 @@ def store(config: Any) -> Any:
 
     from rrl.hosts.verl import setup, store_of
 
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"worker_process_setup_hook": "rrl.hosts.verl.setup"})
+    ray.init(num_cpus=8, include_dashboard=False, runtime_env={"worker_process_setup_hook": "rrl.hosts.verl.setup"})
     setup()
     yield store_of(config, 10)
     ray.shutdown()
