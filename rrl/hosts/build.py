@@ -67,6 +67,8 @@ def built(cfg: DictConfig, *, tokenizer: Any, output_dir: Path) -> HostReplay:
         "seed": cfg.seed, "ranks": Ranks.alone(), "output_dir": output_dir, "task": task, "codec": task.codec,
         "resolved_config": OmegaConf.to_container(cfg, resolve=True),
     }  # fmt: skip
+    if cfg.get("policy") is not None:  # never trained, never sampled from: its trunk is where a critic begins
+        pool["policy"] = house.make(cfg.policy, "policy", **pool)
     replay, value = house.make(cfg.replay, "replay", **pool), house.make(cfg.value, "value", **pool)
     return HostReplay(
         replay=replay, value=value, task=task, solved_at=host["solved_at"], place_answers=host["place_answers"],

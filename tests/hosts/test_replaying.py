@@ -88,6 +88,16 @@ def test_without_a_critic_a_rows_value_is_its_problems_success_rate_so_far() -> 
     assert [r["born_value"] for r in session.replay.rows() if r["tokens"] == [15]] == [0.5]
 
 
+def test_a_critic_of_ours_learns_beside_the_host_which_beginning_is_promising() -> None:
+    critic = ["policy=tiny", "value=critic", "replay/admission=near_peak", "replay/cut=token", "value.lr=0.01"]
+    session = build(critic, tokenizer=words())
+    for step in range(40):  # answers that begin with 11 are solved, those that begin with 12 are not
+        session.observe([row(ONE, (11, 20 + step % 7, 4), 1.0), row(ONE, (12, 20 + step % 7, 4), 0.0)],
+                        step=step, num_steps=50)
+    good, bad = session.value.success([Start(problem=ONE, prefix=(11,)), Start(problem=ONE, prefix=(12,))])[0].tolist()
+    assert good > 0.9 and bad < 0.1
+
+
 def test_rows_become_scored_rollouts_with_the_reward_on_the_last_token() -> None:
     scored = scored_of([row(ONE, (11, 4), 0.4, logprobs=(-0.5, -2.0)), row(ONE, (12, 13, 14), 1.0)], solved_at=1.0)
     assert scored.reward.tolist() == pytest.approx([0.0, 0.4, 0.0, 0.0, 1.0])
