@@ -63,7 +63,7 @@ class Hooks:
         self._trainer: Any = None
         self.plans: list[Plan] | None = None  # of this process's batch; None in evaluation
         self._logprobs: list[list[float]] | None = None
-        self._filling = False
+        self._filling, self._filled = False, False
 
     def watch(self, *functions: Any) -> list[Any]:
         """Reward functions for the trainer that also tell replay their weighted sum; all that the trainer gets."""
@@ -77,10 +77,12 @@ class Hooks:
         """TRL's ``rollout_func``: rows of the prompts that this process was dealt, each prompt G times."""
         if trainer is not self._trainer:
             self._meet(trainer)
-            if trainer.model.training and trainer.state.global_step == 0 and self.session.fill_rows:
+        training = trainer.model.training
+        if training and not self._filled:
+            self._filled = True
+            if trainer.state.global_step == 0 and self.session.fill_rows:
                 self._fill(trainer)
         ids, images, fields = trainer._tokenize_prompts(prompts)
-        training = trainer.model.training
         if training and images is not None:
             raise ValueError("prompts have images, and a stored prefix is token ids only; expected prompts of text")
         self.plans = self._planned(ids, trainer) if training else None
