@@ -130,9 +130,10 @@ def test_evaluation_begins_at_bare_prompts_and_tells_replay_nothing(tmp_path: Pa
     assert len(script.batches) == 6 and evaluated
     script.trainer.evaluate()
     assert script.hooks.session.told == told
-    stored = {(r["problem"], tuple(r["tokens"])) for r in script.hooks.session.replay.rows()}
-    assert stored and all(log["eval_completions/max_length"] <= 5 for log in script.trainer.state.log_history
-                          if "eval_completions/max_length" in log)
+    behind = {training: [ids for mode, contexts in script.contexts if mode == training for ids in contexts]
+              for training in (True, False)}
+    assert any(ids not in script.known for ids in behind[True])  # training does go on behind prefixes
+    assert behind[False] and all(ids in script.known for ids in behind[False])  # evaluation at bare prompts alone
     assert "eval_rrl/replay/fraction" not in script.trainer.state.log_history[-1]
 
 

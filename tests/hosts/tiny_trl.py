@@ -91,6 +91,14 @@ class Script:
             processing_class=self.tokenizer, **extra,
         )  # fmt: skip
         self.trainer.remove_callback(PrinterCallback)
+        self.contexts: list[tuple[bool, list[Tokens]]] = []  # (in training, what the model was asked to go on from)
+        inner = self.trainer._generate_single_turn
+
+        def generate(contexts: list[list[int]], *rest: Any) -> Any:
+            self.contexts.append((self.trainer.model.training, [tuple(ids) for ids in contexts]))
+            return inner(contexts, *rest)
+
+        self.trainer._generate_single_turn = generate
 
     @property
     def batches(self) -> list[Batch]:
