@@ -179,7 +179,7 @@ class HostReplay:
 
     def _tell(self, rows: Sequence[Row]) -> None:
         """Chain a digest of what was told, so that processes can compare theirs without sending their stores."""
-        said = sorted((row.start.key, row.tokens, row.score) for row in rows)
+        said = sorted((row.start.problem.id, row.start.prefix, row.tokens, row.score) for row in rows)
         self.told = hashlib.blake2b(repr((self.told, said)).encode(), digest_size=8).hexdigest()
 
 

@@ -128,8 +128,8 @@ class Hooks:
         for place, (start, answer) in enumerate(zip(starts, answers, strict=True), start=first):
             placed = not start.replayed and place % group == group - 1  # one row of G: the last
             plans.append(Plan(start, answer if placed else None))
-            if start.replayed:
-                check_context(trainer, start.problem, start.prefix)
+        for start in {id(start): start for start in starts if start.replayed}.values():  # once a group
+            check_context(trainer, start.problem, start.prefix)
         return plans
 
     def _behaviour(
