@@ -27,6 +27,13 @@ class Ranks:
         if self._opened:
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
+    @classmethod
+    def alone(cls) -> Ranks:
+        """This process by itself, whatever started it: every verb is local."""
+        ranks = cls.__new__(cls)
+        ranks.size, ranks.rank, ranks._opened = 1, 0, False
+        return ranks
+
     @property
     def is_main(self) -> bool:
         return self.rank == 0

@@ -33,10 +33,10 @@ def words_tokenizer(task):  # type: ignore[no-untyped-def]
     from tokenizers.pre_tokenizers import WhitespaceSplit
     from transformers import PreTrainedTokenizerFast
 
-    vocab = {f"t{i}": i for i in range(task.vocab_size)}
-    raw = Tokenizer(WordLevel(vocab, unk_token="t3"))
+    vocab = {f"<{i}>": i for i in range(task.vocab_size)}
+    raw = Tokenizer(WordLevel(vocab, unk_token="<3>"))
     raw.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="t0", eos_token="t4", unk_token="t3")
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<0>", eos_token="<4>", unk_token="<3>")
 
 
 def trl_seconds(house, rows: int, steps: int, folder: Path) -> float:  # type: ignore[no-untyped-def]
@@ -46,7 +46,7 @@ def trl_seconds(house, rows: int, steps: int, folder: Path) -> float:  # type: i
     from trl import GRPOConfig, GRPOTrainer
 
     task = house.task
-    problems = {" ".join(f"t{t}" for t in p.prompt): p for p in task.train_problems() if p.difficulty == "hard"}
+    problems = {" ".join(f"<{t}>" for t in p.prompt): p for p in task.train_problems() if p.difficulty == "hard"}
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=task.vocab_size,
