@@ -38,7 +38,8 @@ class CausalLM:
       engine: how tokens are sampled from it.
       temperature: > 0; of the sampling distribution, and so of every log-probability and entropy.
       rows_per_batch: rows sampled or scored at once; bounds memory, cannot change results.
-      actions_per_chunk: actions whose logits exist at once; bounds memory, cannot change results.
+      actions_per_chunk: actions whose logits exist at once; bounds memory, cannot change results; 0 = as many as suit
+        the device (``rrl_kernels.tuning.head_chunk``).
       logits_dtype: "float32" or "bfloat16", of logits in sampling, scoring and training alike; weights wider
         than it keep their own.
       prefix_sharing: how rows with equal contexts are read (see ``rrl.policy.prefix.reader``); cannot change results.
@@ -56,9 +57,9 @@ class CausalLM:
     ) -> None:
         if not temperature > 0.0:
             raise ValueError(f"policy.temperature is {temperature}; expected > 0; ask rollout for greedy instead of 0")
-        for key, number in (("rows_per_batch", rows_per_batch), ("actions_per_chunk", actions_per_chunk)):
-            if number < 1:
-                raise ValueError(f"policy.{key} is {number}; expected >= 1")
+        for key, number, least in (("rows_per_batch", rows_per_batch, 1), ("actions_per_chunk", actions_per_chunk, 0)):
+            if number < least:
+                raise ValueError(f"policy.{key} is {number}; expected >= {least}")
         if logits_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"policy.logits_dtype is {logits_dtype!r}; expected float32 or bfloat16")
         self._seed, self._task = seed, task
@@ -164,7 +165,7 @@ class CausalLM:
         hidden = self._read(self.backbone.body, sequences)
         actions = sequences.actions.to(hidden.device)
         options: dict[str, Any] = {"temperature": self._temperature, "chunk_tokens": self._actions_per_chunk}
-        if whole_rows and len(actions) > self._actions_per_chunk:
+        if whole_rows and not len(actions) <= self._actions_per_chunk:
             scalar, entropy = _loss_at_once(*self._head.logprob_entropy(hidden, actions, **options), token_loss)
         else:
             scalar, entropy = self._head.policy_loss(hidden, actions, token_loss, **options)
