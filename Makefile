@@ -10,6 +10,7 @@ setup:  ## virtual environment in .venv with everything that development needs
 	python3 -m venv .venv
 	.venv/bin/pip install -c constraints.txt -e ".[dev]"
 	.venv/bin/pip install --no-deps verl==0.9.0
+	.venv/bin/pip install -c constraints.txt TransferQueue cachetools fastapi uvicorn codetiming torchdata pylatexenc
 
 check:  ## style, types and floors (seconds)
 	$(BIN)/ruff check .
