@@ -77,7 +77,7 @@ def test_tables_and_artifacts_are_there(told: Told) -> None:
     for w in written:
         assert any("tables/rollouts" in row for row in w.history) and "tables/prefixes" in w.history[-1]
         kinds = {kind: contents for _, kind, _, contents in w.artifacts if kind in ("checkpoint", "store")}
-        assert sorted(kinds["store"]) == ["meta.json", "state.json", "state.safetensors"]
+        assert sorted(kinds["store"]) == ["manifest.json", "meta.json", "state.json", "state.safetensors"]
     assert [a[1] for a in written[0].artifacts].count("checkpoint") >= 1   # a second one only where it got better
     assert (run / "store" / "meta.json").is_file()
 
