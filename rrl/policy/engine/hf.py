@@ -18,7 +18,7 @@ from rrl.policy.engine.request import Request, Sampled
 from rrl.policy.engine.room import roomy_cache
 from rrl.policy.hf import HFBackbone
 from rrl.policy.layout import flatten, pad_left
-from rrl.policy.precision import computing, plainly, read
+from rrl.policy.precision import computing_often, plainly, read
 from rrl.policy.prefix.backends import masks_for, windows
 from rrl.types import Tokens
 
@@ -45,7 +45,7 @@ class HFEngine:
         """
         if not isinstance(backbone, HFBackbone):
             raise ValueError(f"policy.engine is HFEngine, the backbone a {type(backbone).__name__}; use TinyEngine")
-        with computing(backbone.decoder):  # around all tokens: weights in mixed precision are rounded once
+        with computing_often(backbone.decoder):  # around all tokens: weights in mixed precision are rounded once
             return self._sample(backbone, request)
 
     def _sample(self, backbone: HFBackbone, request: Request) -> Sampled:

@@ -47,12 +47,12 @@ def start(prefix=(), **fields):
 
 
 def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_per_chunk=64, task=None,
-         prefix_gradient=True, **sizes):
+         prefix_gradient=True, packing="never", **sizes):
     return CausalLM(
         seed=seed, task=task or Digits(), engine=TinyEngine(),
         backbone=TinyBackbone(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes)),
         temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=actions_per_chunk,
-        logits_dtype="float32", prefix_sharing="auto", packing="never", prefix_gradient=prefix_gradient,
+        logits_dtype="float32", prefix_sharing="auto", packing=packing, prefix_gradient=prefix_gradient,
     )
 
 
