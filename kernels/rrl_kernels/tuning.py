@@ -4,8 +4,8 @@ A search at run time would change results from run to run, and on a kernel that 
 candidate on the same memory. Keys are (major compute capability, bytes of an element, size); a key that is not there
 takes the nearest one: capability first, then bytes, then the smallest size that holds it.
 
-No search has been run over these numbers on a GPU. They are chosen from the register and byte counts beside them, and each
-compiles without spills for every listed architecture (``tests/kernels/test_compile.py``).
+No search has been run over these numbers on a GPU. They are chosen from the register and byte counts beside them, and
+each compiles without spills for every listed architecture (``tests/kernels/test_compile.py``).
 """
 
 from __future__ import annotations
