@@ -169,6 +169,8 @@ class CausalLM:
             scalar, entropy = _loss_at_once(*self._head.logprob_entropy(hidden, actions, **options), token_loss)
         else:
             scalar, entropy = self._head.policy_loss(hidden, actions, token_loss, **options)
+        if not scalar.requires_grad:  # only contexts were read, without gradient, under a frozen head: nothing learns
+            scalar = scalar.detach().requires_grad_()
         return scalar, {"learn/entropy_nats": float(entropy.mean())}
 
     @property

@@ -7,8 +7,7 @@ action is never read. Legend: S starts, N rows, T columns, A sampled tokens (fla
 
 Rows are padded on the *right*: with causal attention no real token can see the padding, so the
 training forward needs no mask. Sampling with a cache wants all rows to end in the same column and
-pads on the left. A packed layout would be one more function here that returns a ``Layout`` whose
-``positions`` restart at every row.
+pads on the left. Rows end to end, without padding, are ``rrl.policy.prefix.packing``'s.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ needs no loss scaling.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -36,11 +37,27 @@ def set_products(decoder: Any, name: str | None) -> None:
 
 
 def computing(decoder: Any) -> AbstractContextManager[Any]:
-    """The context that the decoder is called in; weights that were rounded are kept until the outermost one ends."""
+    """The context that the decoder is called in; what was rounded of weights that learn is kept until the outermost
+    one ends."""
     dtype = products_of(decoder)
     if dtype is None:
         return nullcontext()
     return torch.autocast(next(decoder.parameters()).device.type, dtype)
+
+
+@contextmanager
+def computing_often(decoder: Any) -> Iterator[None]:
+    """``computing`` around many calls without gradient. Autocast keeps what it rounded of weights that want a gradient
+    alone, so frozen ones (all but the adapters of policy=lora) say that they do for as long as this lasts."""
+    frozen = [p for p in decoder.parameters() if not p.requires_grad] if products_of(decoder) is not None else []
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        with torch.no_grad(), computing(decoder):
+            yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
 
 
 def plainly(decoder: Any) -> AbstractContextManager[Any]:

@@ -3,7 +3,7 @@
 A process of its own, so that it never meets a triton that interprets: whether a kernel is interpreted is decided
 when its module is imported.
 
-    python -m tests.kernels.compiling rrl_kernels.scan.triton_impl sm_80 sm_90 [--all] > facts.json
+    python -m tests.kernels.compiling rrl_kernels.scan.triton_impl sm_80 sm_90 [--all | --ones] > facts.json
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,14 @@ class Facts:
         return found
 
 
-def facts_of(module: str, archs: Sequence[str], *, every: bool) -> list[Facts]:
+def facts_of(module: str, archs: Sequence[str], *, every: bool, ones: bool = False) -> list[Facts]:
     """Facts of a module's compile cases, found in a new process.
 
     every: all cases, for aligned and for odd addresses and sizes; else one case a kernel and set of options, aligned.
+    ones: every size and stride is 1, which triton compiles as a constant.
     """
-    command = [sys.executable, "-m", "tests.kernels.compiling", module, *archs, *(["--all"] if every else [])]
+    chosen = ["--all"] * every + ["--ones"] * ones
+    command = [sys.executable, "-m", "tests.kernels.compiling", module, *archs, *chosen]
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
@@ -84,6 +86,15 @@ def representative(cases: Sequence[Any]) -> list[Any]:
         flags = tuple(sorted((k, v) for k, v in case.constexprs.items() if v is None or isinstance(v, bool)))
         seen[case.kernel.__name__, flags] = case
     return list(seen.values())
+
+
+def of_ones(case: Any) -> Any:
+    """The case as triton compiles it where every whole number is 1."""
+    names = [name for name, kind in case.signature.items() if kind in ("i32", "i64")]
+    return replace(
+        case, signature=case.signature | dict.fromkeys(names, "constexpr"),
+        constexprs=case.constexprs | dict.fromkeys(names, 1),
+    )  # fmt: skip
 
 
 def compiled(case: Any, arch: str, *, aligned: bool) -> Facts:
@@ -151,9 +162,11 @@ def main() -> None:
     parser.add_argument("module")
     parser.add_argument("archs", nargs="+", choices=list(SHARED_KIB))
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--ones", action="store_true")
     args = parser.parse_args()
     cases = importlib.import_module(args.module).compile_cases()
     chosen = cases if args.all else representative(cases)
+    chosen = [of_ones(case) for case in chosen] if args.ones else chosen
     kinds = (True, False) if args.all else (True,)
     facts = [compiled(case, arch, aligned=a) for case in chosen for arch in args.archs for a in kinds]
     print(json.dumps([asdict(fact) for fact in facts]))

@@ -32,6 +32,11 @@ def test_kernels_compile_for_every_nvidia_gpu_without_spills_or_float64(module, 
     _check(subtests, module, NVIDIA, every=False)
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_kernels_compile_where_every_size_is_one(module):
+    assert [facts.error for facts in facts_of(module, ["sm_90"], every=False, ones=True) if facts.error] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_every_tuned_configuration_compiles_for_every_gpu(module, subtests):

@@ -41,7 +41,7 @@ def group_kernel(  # type: ignore[no-untyped-def]
     group = tl.program_id(0).to(tl.int64)
     last = group == tl.num_programs(0) - 1
     begin = tl.zeros((), tl.int64)
-    end = num.to(tl.int64)
+    end = begin + num  # triton compiles a size of 1 as the plain number, which has no dtype to change
     if ORDERED:
         begin = tl.load(offsets + group)
         end = tl.load(offsets + group + 1)

@@ -6,6 +6,8 @@ one long replayed prefix) cost one prefill. Legend: U distinct contexts, N rows,
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ from rrl.policy.engine.request import Request, Sampled
 from rrl.policy.engine.room import roomy_cache
 from rrl.policy.hf import HFBackbone
 from rrl.policy.layout import flatten, pad_left
-from rrl.policy.precision import computing, plainly, read
+from rrl.policy.precision import computing_often, plainly, read
+from rrl.policy.prefix.backends import masks_for, windows
 from rrl.types import Tokens
 
 
@@ -42,7 +45,7 @@ class HFEngine:
         """
         if not isinstance(backbone, HFBackbone):
             raise ValueError(f"policy.engine is HFEngine, the backbone a {type(backbone).__name__}; use TinyEngine")
-        with computing(backbone.decoder):  # around all tokens: weights in mixed precision are rounded once
+        with computing_often(backbone.decoder):  # around all tokens: weights in mixed precision are rounded once
             return self._sample(backbone, request)
 
     def _sample(self, backbone: HFBackbone, request: Request) -> Sampled:
@@ -53,7 +56,8 @@ class HFEngine:
 
         training = backbone.module.training
         backbone.module.eval()  # gradient checkpointing leaves training mode on, which forbids a cache
-        head, decoder = backbone.head(request.logits_dtype), _Decoder(backbone, request.contexts)
+        head, hears = backbone.head(request.logits_dtype), request.observer is not None
+        decoder = _Decoder(backbone, request.contexts, hears=hears)
         rows, hearing = torch.arange(num_rows), Hearing(request.observer, num_rows)
         for u in range(longest):
             with plainly(backbone.decoder):
@@ -85,20 +89,26 @@ class HFEngine:
 
 
 class _Decoder:
-    """The cache of the rows still alive. hidden: [M, d], the state that predicts their next token."""
+    """The cache of the rows still alive. hidden: [M, d], the state that predicts their next token.
+
+    Rows that hear more and less are padded between their tokens as well, where a sliding window that counts columns,
+    as transformers' masks and caches do, would reach less far back: then every column is kept and masks go by position.
+    """
 
     hidden: Tensor
 
-    def __init__(self, backbone: HFBackbone, contexts: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, backbone: HFBackbone, contexts: tuple[tuple[int, ...], ...], *, hears: bool) -> None:
         self._network = backbone.decoder
         self._device = next(backbone.module.parameters()).device
-        self._cache = roomy_cache(backbone.config)
+        found = windows(self._network)
+        self._windows = found if hears and any(window is not None for window in found) else ()
+        self._cache = roomy_cache(backbone.config, keep_all=bool(self._windows))
         distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
         self._pad = backbone.codec.pad
         ids, mask, positions = pad_left(list(distinct), self._pad)
-        self._mask, self._position = mask.to(self._device), positions[:, -1:].to(self._device)
+        self._mask, self._positions = mask.to(self._device), positions.to(self._device)
         self._padded = not bool(mask.all())
-        self._forward(ids.to(self._device), positions.to(self._device))
+        self._forward(ids.to(self._device), self._positions)
         if len(distinct) < len(contexts):
             self.keep(torch.tensor([distinct[context] for context in contexts]))
 
@@ -107,25 +117,39 @@ class _Decoder:
         if any(heard):
             rows = [(t, *said) for t, said in zip(token.tolist(), heard, strict=True)]
             ids, mask, positions = (x.to(self._device) for x in pad_left(rows, self._pad))
-            positions = positions + self._position + 1
+            positions = positions + self._positions[:, -1:] + 1
             self._padded = self._padded or not bool(mask.all())
         else:
             ids, mask = token[:, None].to(self._device), self._mask.new_ones(len(token), 1)
-            positions = self._position + 1
+            positions = self._positions[:, -1:] + 1
         self._mask = torch.cat([self._mask, mask], 1)
-        self._position = positions[:, -1:]
+        self._positions = torch.cat([self._positions, positions], 1)
         self._forward(ids, positions)
 
     def keep(self, index: Tensor) -> None:
         """Go on with these rows; an index may repeat."""
         index = index.to(self._device)
         self._cache.batch_select_indices(index)
-        self._mask, self._position, self.hidden = self._mask[index], self._position[index], self.hidden[index]
+        self._mask, self._positions, self.hidden = self._mask[index], self._positions[index], self.hidden[index]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
-        mask = self._mask if self._padded else None  # without one, attention takes its fastest path
+        mask: Any = self._mask if self._padded else None  # without one, attention takes its fastest path
+        if self._windows:
+            mask = masks_for(self._network, {w: self._visible(positions, w)[:, None] for w in self._windows})
         got = read(
             self._network, input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self._cache,
             use_cache=True,
         )
         self.hidden = got.last_hidden_state[:, -1]
+
+    def _visible(self, positions: Tensor, window: int | None) -> Tensor:
+        """[M, Q, K]: what each of the newest columns sees; itself always, for a softmax over nothing is not a number.
+
+        Positions (0, 1, -, 2), the last read now, window 2: it sees 1 and 2, past the column without a token.
+        """
+        columns = torch.arange(self._mask.shape[1], device=self._device)
+        own = columns[-positions.shape[1] :, None]
+        seen = self._mask.bool()[:, None] & (columns <= own)
+        if window is not None:
+            seen = seen & (positions[:, :, None] - self._positions[:, None] < window)
+        return seen | (columns == own)

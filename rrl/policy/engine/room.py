@@ -16,13 +16,16 @@ from torch import Tensor
 ROOM = 128  # columns; a copy every 128 tokens, and at most this many unused columns a row and layer
 
 
-def roomy_cache(config: Any) -> Any:
-    """A ``DynamicCache`` for a model of this config whose plain layers keep room."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
+def roomy_cache(config: Any, *, keep_all: bool = False) -> Any:
+    """A ``DynamicCache`` for a model of this config whose plain layers keep room.
 
-    made = DynamicCache(config=config)
-    made.layers = [_layer_class()() if type(layer) is DynamicLayer else layer for layer in made.layers]
+    keep_all: layers with a sliding window are plain ones too, for masks that say themselves what is seen.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    made, plain = DynamicCache(config=config), {DynamicLayer} | ({DynamicSlidingWindowLayer} if keep_all else set())
+    made.layers = [_layer_class()() if type(layer) in plain else layer for layer in made.layers]
     return made
 
 

@@ -109,10 +109,18 @@ class ActionReader:
     def _read(self, body: nn.Module, layout: Layout) -> Tensor:
         """The wanted states; without gradient, ``rows_per_batch`` rows at a time."""
         parts = [layout] if torch.is_grad_enabled() else layout.split(self._rows_per_batch)
-        if isinstance(body, HFBody) and packs(body.decoder, self._packing):
+        if self._packs(body):
             parts = [packed(part) for part in parts]
         states = [part.gather(body(part)) for part in parts]
         return states[0] if len(states) == 1 else torch.cat(states)
+
+    def _packs(self, body: nn.Module) -> bool:
+        if isinstance(body, HFBody):
+            return packs(body.decoder, self._packing)
+        if self._packing == "always":
+            raise ValueError("policy.packing is always, but the house's own tiny decoder reads padded rows; expected "
+                             "auto or never here")
+        return False
 
     def _parts(self, sequences: Sequences) -> Iterator[Tensor]:
         """Rows of at most ``rows_per_batch``, groups together, those of like context lengths too."""

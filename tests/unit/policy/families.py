@@ -2,6 +2,7 @@
 
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     Gemma2Config,
     Gemma2Model,
     GemmaConfig,
@@ -18,7 +19,7 @@ from transformers import (
 
 from rrl.policy.hf import HFBody
 from rrl.types import given, sequences_of
-from tests.unit.policy.small import start
+from tests.unit.policy.small import Digits, start
 
 SMALL = {
     "vocab_size": 16, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -44,6 +45,19 @@ def body(family, dtype=torch.float64, **changes):
         torch.manual_seed(0)
         decoder = model(config(**SMALL | {"attn_implementation": "sdpa"} | special | changes))
     return HFBody(decoder.to(dtype).eval())
+
+
+class Family:
+    """A source of a whole model of this family."""
+
+    def __init__(self, family):
+        self.fingerprint = self._family = family
+
+    def load(self):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = AutoModelForCausalLM.from_config(body(self._family).decoder.config)
+        return model.double().eval(), Digits()
 
 
 def head(width=16, seed=1):

@@ -47,21 +47,21 @@ def start(prefix=(), **fields):
 
 
 def tiny(seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, actions_per_chunk=64, task=None,
-         prefix_gradient=True, **sizes):
+         prefix_gradient=True, packing="never", **sizes):
     return CausalLM(
         seed=seed, task=task or Digits(), engine=TinyEngine(),
         backbone=TinyBackbone(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes)),
         temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=actions_per_chunk,
-        logits_dtype="float32", prefix_sharing="auto", packing="never", prefix_gradient=prefix_gradient,
+        logits_dtype="float32", prefix_sharing="auto", packing=packing, prefix_gradient=prefix_gradient,
     )
 
 
 def tiny_hf(
     seed=0, dtype="float64", temperature=1.0, rows_per_batch=64, compact_below=0.75, checkpointing=False, task=None,
     sharing="auto", device="cpu", mixed=None, packing="auto",
-    prefix_gradient=True, **sizes,
+    prefix_gradient=True, source=None, **sizes,
 ):
-    source = TinyLlama(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes))
+    source = source or TinyLlama(seed=seed, task=Digits(), dtype=dtype, **(SIZES | sizes))
     return CausalLM(
         seed=seed, task=task or Digits(), temperature=temperature, rows_per_batch=rows_per_batch, actions_per_chunk=64,
         logits_dtype="float32", prefix_sharing=sharing, packing=packing,

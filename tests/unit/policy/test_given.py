@@ -5,6 +5,7 @@ import torch
 
 from rrl.policy import layout
 from rrl.types import given, plain, sampled, sequences_of
+from tests.unit.policy.families import Family
 from tests.unit.policy.small import MIXED, Echo, start, tiny, tiny_hf
 
 POLICIES = [tiny, tiny_hf]
@@ -46,6 +47,18 @@ def test_a_policy_scores_what_it_sampled_among_given_tokens(make):
     logprob, entropy = policy.logprob(rows)
     torch.testing.assert_close(logprob, rollouts.behavior_logprob, rtol=0, atol=1e-5)
     torch.testing.assert_close(entropy, rollouts.behavior_entropy, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["qwen2 with sliding layers", "mistral, all layers sliding"])
+def test_a_sliding_window_reaches_as_far_back_past_the_padding_between_a_rows_tokens(family):
+    said = []
+    for rows_per_batch in (64, 5, 1):   # alone, a row is never padded
+        policy = tiny_hf(task=Echo(), rows_per_batch=rows_per_batch, source=Family(family))
+        rollouts = policy.rollout(MIXED, samples_per_start=3, step=0)
+        logprob, _ = policy.logprob(rollouts.sequences)
+        torch.testing.assert_close(logprob, rollouts.behavior_logprob, rtol=0, atol=1e-5)
+        said.append(rollouts.sequences.all_tokens())
+    assert len({len(tokens) for tokens in said[0]}) > 1 and said[0] == said[1] == said[2]
 
 
 def test_both_engines_say_the_same_among_given_tokens():

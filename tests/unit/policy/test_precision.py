@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rrl.policy.precision import products_of
 from tests.unit.policy.small import MIXED, start, tiny_hf
@@ -55,6 +56,31 @@ def test_copies_and_trunks_compute_alike():
     bodies = [mixed.frozen().backbone.body]
     bodies += [mixed.backbone.new_body(init=i, num_layers=0, seed=1) for i in ("policy", "scratch")]
     assert [products_of(b.decoder) for b in bodies] == [torch.bfloat16] * 3
+
+
+class Rounded(TorchDispatchMode):
+    """Counts weights that are brought to bfloat16."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.times, self._weights = 0, {w.data_ptr() for w in weights}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        copies = function is torch.ops.aten._to_copy.default and kwargs["dtype"] == torch.bfloat16
+        self.times += copies and args[0].data_ptr() in self._weights
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_sampling_rounds_each_weight_once_whether_or_not_it_learns(frozen):
+    _, mixed = both()
+    policy = mixed.frozen() if frozen else mixed
+    matrices = [p for p in policy.backbone.module.parameters() if p.ndim == 2]
+    learns = [p.requires_grad for p in matrices]
+    with Rounded(matrices) as rounded:
+        policy.rollout(MIXED, samples_per_start=2, step=0)
+    assert rounded.times == len(matrices) - 1   # the embedding is looked up in float32
+    assert [p.requires_grad for p in matrices] == learns == [not frozen] * len(learns)
 
 
 def test_it_is_part_of_the_fingerprint():

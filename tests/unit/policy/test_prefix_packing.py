@@ -9,7 +9,7 @@ from rrl.policy.layout import action_layout
 from rrl.policy.prefix.packing import packed, packs
 from rrl.policy.prefix.reader import ActionReader
 from tests.unit.policy.families import FAMILIES, ROWS, body
-from tests.unit.policy.small import MIXED, tiny_hf
+from tests.unit.policy.small import MIXED, tiny, tiny_hf
 
 
 def test_the_example():
@@ -65,6 +65,12 @@ def test_a_decoder_that_carries_a_state_is_refused_by_name():
         packs(network.decoder, "always")
     with pytest.raises(ValueError, match="policy.packing is 'yes'; expected auto, always, never"):
         ActionReader(sharing="auto", pad=0, rows_per_batch=4, packing="yes", prefix_gradient=True)
+
+
+def test_the_tiny_decoder_is_refused_by_name():
+    rows = tiny_hf().rollout(MIXED, samples_per_start=1, step=0).sequences
+    with pytest.raises(ValueError, match="policy.packing is always, but the house's own tiny decoder"):
+        tiny(packing="always").logprob(rows)
 
 
 def test_a_policy_scores_the_same_packed():

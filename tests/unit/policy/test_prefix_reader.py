@@ -267,3 +267,14 @@ def test_a_value_trunk_learns_through_prefixes_whatever_the_policy_does():
     trunk.hidden(rows)[:, 0].sum().backward()
     (embedding,) = [p for p in trunk.parameters() if p.shape == (11, 16)]
     assert float(embedding.grad[7].abs().sum()) > 1e-3
+
+
+def test_one_token_rows_under_a_frozen_head_teach_nothing_without_prefix_gradient():
+    policy = tiny_hf(prefix_gradient=False)
+    policy.backbone.module.get_output_embeddings().weight.requires_grad_(False)   # as policy=lora has it
+    loss, _ = policy.loss(
+        sequences_of([(start(), (3,)), (start(), (4,))]),
+        lambda logprob, entropy, index: (-logprob.sum(), -torch.ones_like(logprob), torch.zeros_like(entropy)),
+    )
+    loss.backward()
+    assert float(loss.detach()) > 0.0 and all(p.grad is None for p in policy.parameters())
