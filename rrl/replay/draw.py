@@ -7,6 +7,7 @@ problem itself gets the same state as our own draw, on every process.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ from rrl.types import Metrics, Start
 _SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
 
 
+Eligible = Callable[[np.ndarray], np.ndarray]
+"""rows -> which of them may be drawn."""
+
+
 class Mixture(NamedTuple):
     """Shares of picks that ignore the selection: uniform, and in proportion to steps since the last replay."""
 
@@ -31,9 +36,15 @@ class Mixture(NamedTuple):
 
 def eligible_places(store: Store, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
     """[places] states that may be drawn: open, not deeper than the plan allows, with a fresh enough score."""
+    return eligible_rows(store, slice(None), plan, step, max_score_age)
+
+
+def eligible_rows(store: Store, rows: np.ndarray | slice, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
+    """Which of these places hold a state that may be drawn."""
     columns = store.shelf.columns
-    fresh = step - columns["score_step"] <= max_score_age
-    eligible: np.ndarray = store.open_places(step) & fresh & (columns["depth_frac"] <= plan.depth_max)
+    fresh = step - columns["score_step"][rows] <= max_score_age
+    shallow = columns["depth_frac"][rows] <= plan.depth_max
+    eligible: np.ndarray = store.open_rows(rows, step) & fresh & shallow
     return eligible
 
 
@@ -73,12 +84,12 @@ def pick_problems(
     return list(picks.items())
 
 
-def state_rows(store: Store, numbers: list[int], eligible: np.ndarray, eligible_frac: float) -> list[np.ndarray]:
+def state_rows(store: Store, numbers: list[int], eligible: Eligible, eligible_frac: float) -> list[np.ndarray]:
     """Each problem's eligible entries, oldest first; of these the ``eligible_frac`` with the best posterior."""
-    allowed, c = eligible.tolist(), store.shelf.columns
-    groups = []
+    c, groups = store.shelf.columns, []
     for number in numbers:
-        rows = np.array([row for row in store.shelf.rows_of(number) if allowed[row]], dtype=np.int64)
+        rows = np.array(store.shelf.rows_of(number), dtype=np.int64)
+        rows = rows[eligible(rows)]
         num = num_eligible(len(rows), eligible_frac)
         if num < len(rows):
             mean = posterior_mean(c["conversions"][rows], c["tries"][rows], c["value"][rows], store.kappa)
@@ -119,7 +130,7 @@ def pick_states(
 
 
 def picked_starts(
-    store: Store, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress, *,
+    store: Store, picks: list[tuple[int, int]], eligible: Eligible, plan: Plan, progress: Progress, *,
     selection: Selection, mixture: Mixture, max_per_problem: int, seed: int,
 ) -> list[Start]:
     """Starts of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""

@@ -21,6 +21,7 @@ from rrl.replay.alarm import Alarms
 from rrl.replay.book import book
 from rrl.replay.judge import judge, refusal_metrics
 from rrl.replay.lock import locked
+from rrl.replay.lottery import RACE_UP_TO, Lottery
 from rrl.replay.numbers import check_numbers
 from rrl.replay.observe import (
     Seen,
@@ -76,6 +77,7 @@ class Replay:
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
+        self._lottery = Lottery()
         self._alarms = Alarms(watch_first=isinstance(task, SpeltTask) and not isinstance(admission, FirstBoundary))
         self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
 
@@ -117,12 +119,19 @@ class Replay:
         num = int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
         if num < 1 or not len(self.store):
             return []
+        if len(self.store) > RACE_UP_TO:
+            few = self._few_eligible(plan, progress)
+            self._lottery.refresh(self.store, self._problem_weight)
+            drawn = self._lottery.pick(self.store, few, num, seed=self._seed, step=progress.step,
+                                       max_per_problem=self._max_per_problem, eligible_frac=plan.eligible_frac)
+            if drawn is not None:
+                return self._states(drawn, few, plan, progress)
         eligible = self._eligible(plan, progress)
         numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
         picks = drawing.pick_problems(self.store, numbers, counts, weights, num, seed=self._seed, step=progress.step,
                                       max_per_problem=self._max_per_problem)
-        return self._states(picks, eligible, plan, progress)
+        return self._states(picks, eligible.__getitem__, plan, progress)
 
     @locked
     def start(self, problem: Problem, progress: Progress) -> Start:
@@ -139,7 +148,7 @@ class Replay:
         numbers, _, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         if not weights[numbers == number].any():
             return fresh
-        return self._states([(number, 1)], eligible, plan, progress)[0]
+        return self._states([(number, 1)], eligible.__getitem__, plan, progress)[0]
 
     @locked
     def converted(self, problem: Problem) -> Tokens | None:
@@ -215,6 +224,7 @@ class Replay:
         """Restore. Raises ValueError where the store was kept in another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
+        self._lottery.forget()
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
@@ -232,8 +242,11 @@ class Replay:
                                  f"at most max_score_age = {self._max_score_age}: call replay.rescore before draw")
         return eligible
 
+    def _few_eligible(self, plan: Plan, progress: Progress) -> drawing.Eligible:
+        return lambda rows: drawing.eligible_rows(self.store, rows, plan, progress.step, self._max_score_age)
+
     def _states(
-        self, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress
+        self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress
     ) -> list[Start]:
         return drawing.picked_starts(
             self.store, picks, eligible, plan, progress, selection=self._selection, mixture=self._mixture,

@@ -75,9 +75,23 @@ class Shelf:
     def token_rows(self, rows: np.ndarray) -> list[tuple[int, ...]]:
         """Tokens of many entries, in one gather."""
         lengths = self.columns["length"][rows]
-        flat = self._arena.gather(self.columns["offset"][rows], lengths).tolist()
+        flat = self.flat_tokens(rows).tolist()
         ends = np.cumsum(lengths).tolist()
         return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+
+    def flat_tokens(self, rows: np.ndarray) -> np.ndarray:
+        """Tokens of many entries, end to end."""
+        return self._arena.gather(self.columns["offset"][rows], self.columns["length"][rows])
+
+    def alike(self, problem: int, tokens: np.ndarray) -> list[int]:
+        """Entries of a problem that have the same token where the shorter of the two ends: few, whom to look at."""
+        rows = np.array(self.rows_of(problem), dtype=np.int64)
+        if not len(rows) or not len(tokens):
+            return rows.tolist()
+        last = np.minimum(self.columns["length"][rows], len(tokens)) - 1
+        same = self._arena.at(self.columns["offset"][rows] + last) == tokens[last]
+        alike: list[int] = rows[same].tolist()
+        return alike
 
     def insert(self, values: Mapping[str, float | int | bool], tokens: tuple[int, ...]) -> int:
         """A new entry; ``values`` holds every column but the offset, length and depth of its tokens."""
@@ -98,7 +112,7 @@ class Shelf:
         self._arena.free(int(c["length"][row]))
         c.remove(row)
         if self._arena.wasteful:
-            rows = self.all_rows()
+            rows = np.flatnonzero(c.alive)
             c["offset"][rows] = self._arena.compact(c["offset"][rows], c["length"][rows])
 
     def state_dict(self) -> dict[str, Any]:
