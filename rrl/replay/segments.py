@@ -80,7 +80,13 @@ class Segments:
         Raises:
             ValueError: a file is missing, cut short or changed, by its name.
         """
-        manifest = self._manifest()
+        try:
+            return self._read(self._manifest())
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"{str(self._folder / 'manifest.json')!r} does not fit the files beside it ({error!r}); "
+                             "use an earlier checkpoint") from error
+
+    def _read(self, manifest: dict[str, Any]) -> dict[str, Any]:
         columns, tokens, problems = dict[str, np.ndarray](), dict[int, np.ndarray](), []
         for name, about in manifest["files"].items():
             arrays = read_arrays(self._folder / name, about)

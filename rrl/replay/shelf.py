@@ -9,6 +9,7 @@ import numpy as np
 
 from rrl.replay.arena import Arena
 from rrl.replay.columns import Columns
+from rrl.replay.key_index import KeyIndex
 from rrl.types import sampled
 
 COLUMNS = {
@@ -47,7 +48,7 @@ class Shelf:
         self.columns = Columns(COLUMNS)
         self._arena = Arena()
         self._rows_of: dict[int, list[int]] = {}
-        self._row_of_key: dict[int, int] = {}
+        self._row_of_key = KeyIndex()
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -59,7 +60,7 @@ class Shelf:
 
     def find(self, key: str) -> int | None:
         """The entry with this key, None if there is none."""
-        return self._row_of_key.get(int(key, 16))
+        return self._row_of_key.find(int(key, 16), self.columns["key"])
 
     def rows_of(self, problem: int) -> list[int]:
         """Entries of a problem number, oldest first."""
@@ -98,7 +99,7 @@ class Shelf:
         place = {"offset": self._arena.append(tokens), "length": len(tokens), "depth": len(sampled(tokens))}
         row = self.columns.add({**values, **place})
         self._rows_of.setdefault(int(values["problem"]), []).append(row)
-        self._row_of_key[int(values["key"])] = row
+        self._row_of_key.insert(int(values["key"]), row, self.columns["key"], self.columns.alive)
         return row
 
     def remove(self, row: int) -> None:
@@ -108,7 +109,7 @@ class Shelf:
         self._rows_of[number].remove(row)
         if not self._rows_of[number]:
             del self._rows_of[number]
-        del self._row_of_key[int(c["key"][row])]
+        self._row_of_key.remove(int(c["key"][row]), c["key"])
         self._arena.free(int(c["length"][row]))
         c.remove(row)
         if self._arena.wasteful:
@@ -124,7 +125,7 @@ class Shelf:
         columns = dict(state["columns"])
         columns["offset"] = self._arena.fill(state["tokens"], columns["length"])
         self.columns.fill(columns)
-        self._rows_of, self._row_of_key = {}, {}
-        for row, (number, key) in enumerate(zip(columns["problem"].tolist(), columns["key"].tolist(), strict=True)):
+        self._rows_of = {}
+        for row, number in enumerate(columns["problem"].tolist()):
             self._rows_of.setdefault(number, []).append(row)
-            self._row_of_key[key] = row
+        self._row_of_key.rebuild(self.columns["key"], np.arange(len(self.columns)))

@@ -16,6 +16,7 @@ DECISIONS_FILE = "review.jsonl"
 """Where ``rrl-review import`` writes, in the run's folder."""
 
 _LOG = logging.getLogger(__name__)
+_SHOWN = 200  # characters of a wrong line that an error repeats
 _DECISIONS = ("approved", "rejected")
 
 
@@ -85,14 +86,16 @@ def read_decisions(path: Path, *, undecided: bool = False) -> dict[str, str]:
         ValueError: a line is no decision, named by its number.
     """
     decisions: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
             key, decision = row["key"], row["decision"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}, line {number}: expected JSON with key and decision, got {line!r}") from error
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            shown = line.decode(errors="backslashreplace")
+            shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+            raise ValueError(f"{path}, line {number}: expected JSON with key and decision, got {shown!r}") from error
         if undecided and decision == "":
             continue
         if not re.fullmatch("[0-9a-f]{16}", str(key)):

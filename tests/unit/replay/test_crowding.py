@@ -5,6 +5,7 @@ import pytest
 
 from rrl.replay.block_sums import BLOCK, BlockSums
 from rrl.replay.crowding import Crowding, Fullest
+from rrl.replay.key_index import KeyIndex
 from rrl.replay.store import Store
 from tests.unit.replay.builders import a_prefix, a_problem, a_store, add
 
@@ -88,3 +89,24 @@ def test_block_sums_follow_their_weights(num: int) -> None:
     assert not drawn[weights == 0].any() and drawn.sum() == 200_000
     expected = 200_000 * weights / weights.sum()
     assert np.abs(drawn - expected).max() <= 6.0 * np.sqrt(expected.max() + 1.0)
+
+
+def test_a_key_finds_its_row_whatever_came_and_went() -> None:
+    generator, index = np.random.default_rng(0), KeyIndex()
+    keys, alive, rows = np.zeros(6000, dtype=np.uint64), np.zeros(6000, dtype=bool), dict[int, int]()
+    for i in range(12_000):
+        if len(rows) > 5900 or (rows and generator.random() < 0.4):
+            key = list(rows)[int(generator.integers(len(rows)))] if i % 40 == 0 else next(iter(rows))
+            index.remove(key, keys)
+            alive[rows.pop(key)] = False
+        else:
+            key, row = int(generator.integers(2**63)) * 2 % 2**64, int(np.argmin(alive))
+            key = key % 5000 if i % 3 == 0 else key   # neighbours, that probe through each other's slots
+            if key in rows:
+                continue
+            keys[row], alive[row], rows[key] = key, True, row
+            index.insert(key, row, keys, alive)
+        assert index.find(2**64 - 1, keys) is None
+    assert len(rows) > 1000 and all(index.find(key, keys) == row for key, row in rows.items())
+    index.rebuild(keys, np.flatnonzero(alive))
+    assert all(index.find(key, keys) == row for key, row in rows.items())
