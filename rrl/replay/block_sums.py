@@ -1,6 +1,6 @@
 """Weights in blocks with running sums: a draw in proportion to them looks at one block, a change rewrites one.
 
-The exponential race (``race.py``) reads every weight at every draw; beyond some 2e5 states that is the cost of the draw.
+The exponential race (``race.py``) reads every weight at every draw; beyond 2e5 states that is what a draw costs.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rrl.replay.eviction import QUARANTINE, early
+from rrl.replay.columns import Columns
+from rrl.replay.eviction import EARLY_UNTIL, QUARANTINE, early
 from rrl.replay.shelf import Shelf
 
 _BLOCK = 512  # problems; about the root of their number, so that both levels are equally short
@@ -81,12 +82,14 @@ class Crowding:
         self._unprotected.fill(np.bincount(of[self._open(shelf, rows)], minlength=1))
         self.num_early = int(early(shelf.columns, rows).sum())
 
-    def moved(self, problem: int, change: int, *, is_early: bool, may_go: bool) -> None:
-        """An entry came (1) or went (-1). may_go: whether it would not be protected even if it is early."""
+    def moved(self, columns: Columns, row: int, change: int) -> int:
+        """A row came (1) or is about to go (-1). Returns its problem."""
+        problem, is_early = int(columns["problem"][row]), bool(columns["born_frac"][row] < EARLY_UNTIL)
         self._all.add(problem, change)
         self.num_early += change * is_early
-        if may_go or not is_early:
+        if not is_early or columns["status"][row] == QUARANTINE or columns["naps"][row] >= self._max_naps:
             self._unprotected.add(problem, change)
+        return problem
 
     def recount(self, shelf: Shelf, problem: int) -> None:
         """Count one problem's entries again."""

@@ -20,7 +20,7 @@ from rrl.replay.race import arrival_times, first_arrivals
 from rrl.replay.store import Store
 from rrl.types import Metrics, Start
 
-_SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
+SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
 
 
 Eligible = Callable[[np.ndarray], np.ndarray]
@@ -36,15 +36,27 @@ class Mixture(NamedTuple):
 
 def eligible_places(store: Store, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
     """[places] states that may be drawn: open, not deeper than the plan allows, with a fresh enough score."""
-    return eligible_rows(store, slice(None), plan, step, max_score_age)
+    return eligible_rows(store, plan, step, max_score_age, slice(None))
 
 
-def eligible_rows(store: Store, rows: np.ndarray | slice, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
+def eligible_rows(store: Store, plan: Plan, step: int, max_score_age: int, rows: np.ndarray | slice) -> np.ndarray:
     """Which of these places hold a state that may be drawn."""
     columns = store.shelf.columns
     fresh = step - columns["score_step"][rows] <= max_score_age
     shallow = columns["depth_frac"][rows] <= plan.depth_max
     eligible: np.ndarray = store.open_rows(rows, step) & fresh & shallow
+    return eligible
+
+
+def some_eligible(store: Store, plan: Plan, step: int, max_score_age: int, last_rescore: int | None) -> np.ndarray:
+    """``eligible_places``. Raises ValueError where all scores are old because nobody calls ``rescore``."""
+    eligible = eligible_places(store, plan, step, max_score_age)
+    if not eligible.any():
+        newest = store.newest_score(step)
+        newest = newest if last_rescore is None else max(newest, last_rescore)
+        if step - newest > max_score_age:
+            raise ValueError(f"the newest score of a stored state is {step - newest} steps old; expected "
+                             f"at most max_score_age = {max_score_age}: call replay.rescore before draw")
     return eligible
 
 
@@ -100,7 +112,7 @@ def state_rows(store: Store, numbers: list[int], eligible: Eligible, eligible_fr
 
 def num_eligible(num: int, eligible_frac: float) -> int:
     """How many of ``num`` states a share leaves, rounded up, at least one."""
-    return max(1, math.ceil(eligible_frac * num - _SLACK))
+    return max(1, math.ceil(eligible_frac * num - SLACK))
 
 
 def pick_states(

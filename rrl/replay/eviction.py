@@ -21,9 +21,9 @@ def early(entries: Columns, rows: np.ndarray) -> np.ndarray:
     return stored_early
 
 
-def protects(num_early: int, *, early_frac: float, room: int, newcomer_early: bool) -> bool:
-    """Whether one early state less than ``num_early`` would leave fewer than ``early_frac`` of ``room``."""
-    return not newcomer_early and num_early - 1 < early_frac * room
+def protects(num_early: int, at_least: float, newcomer_early: bool) -> bool:
+    """Whether one early state less than ``num_early`` would leave fewer than ``at_least`` of them."""
+    return not newcomer_early and num_early - 1 < at_least
 
 
 def worst(

@@ -28,10 +28,10 @@ class KeyIndex:
         if 2 * (self._used + 1) > len(self._slots):
             self.rebuild(keys, np.flatnonzero(alive))
             return
-        mask = len(self._slots) - 1
-        slot = key & mask
+        bits = len(self._slots) - 1
+        slot = key & bits
         while self._slots[slot] > 0:
-            slot = (slot + 1) & mask
+            slot = (slot + 1) & bits
         self._used += self._slots[slot] == 0
         self._slots[slot] = row + 1
 
@@ -43,8 +43,8 @@ class KeyIndex:
     def rebuild(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Index these rows and no others: all look for a slot at once, and who finds it taken looks at the next."""
         size = max(_SLOTS, 1 << (8 * len(rows) // 3).bit_length())  # at most 3/8 full: a third as many may come
-        slots, mask = np.zeros(size, dtype=np.int32), np.uint64(size - 1)
-        place = (keys[rows] & mask).astype(np.int64)
+        slots, bits = np.zeros(size, dtype=np.int32), np.uint64(size - 1)
+        place = (keys[rows] & bits).astype(np.int64)
         while len(rows):
             free = slots[place] == 0
             slots[place[free]] = rows[free] + 1  # of several at one slot the last one stays
@@ -54,10 +54,10 @@ class KeyIndex:
         self._used = int(np.count_nonzero(slots))
 
     def _slot(self, key: int, keys: np.ndarray) -> int | None:
-        slots, mask = self._slots, len(self._slots) - 1
-        slot = key & mask
+        slots, bits = self._slots, len(self._slots) - 1
+        slot = key & bits
         while held := slots[slot]:
             if held > 0 and int(keys[held - 1]) == key:
                 return slot
-            slot = (slot + 1) & mask
+            slot = (slot + 1) & bits
         return None

@@ -25,10 +25,6 @@ class Lottery:
     def __init__(self) -> None:
         self._sums = BlockSums()
 
-    def forget(self) -> None:
-        """Begin anew: another store was loaded."""
-        self._sums = BlockSums()
-
     def refresh(self, store: Store, weight: ProblemWeight) -> None:
         """Take over what changed. A problem that is parked or owns no state has weight 0."""
         if not store.changed:

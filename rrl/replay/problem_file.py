@@ -12,7 +12,8 @@ from rrl.replay.problem_table import ProblemTable
 from rrl.replay.segment_files import as_bytes, from_bytes
 from rrl.types import Tokens
 
-_RAGGED, _FLAT, _TEXT = ("prompt", "solution", "stop"), ("max_response", "exact_length"), ("answer", "task", "difficulty")
+_RAGGED, _TEXT = ("prompt", "solution", "stop"), ("answer", "task", "difficulty")
+_FLAT = ("max_response", "exact_length")
 
 
 class ProblemFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,6 @@ from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
 from rrl.replay.trials import load_state, state_of, tell
 from rrl.types import Metrics, Problem, Start, Tokens
-
-_FLOOR_SLACK = 1e-9  # .29 x 100 is 28.999... in binary; a share is meant in decimals
 
 
 class Replay:
@@ -73,11 +72,10 @@ class Replay:
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
         self._rescore_every, self._max_score_age = rescore_every, max_score_age
-        self._mixture = drawing.Mixture(eps_uniform, eps_stale)
+        self._mixture, self._lottery = drawing.Mixture(eps_uniform, eps_stale), Lottery()
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
-        self._lottery = Lottery()
         self._alarms = Alarms(watch_first=isinstance(task, SpeltTask) and not isinstance(admission, FirstBoundary))
         self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
 
@@ -100,7 +98,7 @@ class Replay:
         self._heard = rejudge(self.store, self._filters, self._heard)
         columns, problems = self.store.shelf.columns, self.store.problems
         rows = self.store.shelf.all_rows()
-        rows = rows[self.store.unparked_places()[rows]]  # in the stored order, so that a reload scores the same batch
+        rows = rows[self.store.unparked_rows(rows)]  # in the stored order, so that a reload scores the same batch
         if not len(rows):
             return
         numbers = np.unique(columns["problem"][rows])
@@ -116,16 +114,16 @@ class Replay:
     def draw(self, progress: Progress, num_starts: int) -> list[Start]:
         """At most min(plan, max_replay_frac) of ``num_starts`` stored states: we choose the problems."""
         plan = self._schedule.plan(progress)
-        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
+        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + drawing.SLACK)
         if num < 1 or not len(self.store):
             return []
         if len(self.store) > RACE_UP_TO:
-            few = self._few_eligible(plan, progress)
             self._lottery.refresh(self.store, self._problem_weight)
-            drawn = self._lottery.pick(self.store, few, num, seed=self._seed, step=progress.step,
+            of_rows = partial(drawing.eligible_rows, self.store, plan, progress.step, self._max_score_age)
+            drawn = self._lottery.pick(self.store, of_rows, num, seed=self._seed, step=progress.step,
                                        max_per_problem=self._max_per_problem, eligible_frac=plan.eligible_frac)
             if drawn is not None:
-                return self._states(drawn, few, plan, progress)
+                return self._states(drawn, of_rows, plan, progress)
         eligible = self._eligible(plan, progress)
         numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
@@ -224,7 +222,7 @@ class Replay:
         """Restore. Raises ValueError where the store was kept in another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
-        self._lottery.forget()
+        self._lottery = Lottery()
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
@@ -232,18 +230,7 @@ class Replay:
         self._heard = dict(state["heard"])
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
-        """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""
-        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
-        if not eligible.any():
-            newest = self.store.newest_score(progress.step)
-            newest = newest if self._last_rescore is None else max(newest, self._last_rescore)
-            if progress.step - newest > self._max_score_age:
-                raise ValueError(f"the newest score of a stored state is {progress.step - newest} steps old; expected "
-                                 f"at most max_score_age = {self._max_score_age}: call replay.rescore before draw")
-        return eligible
-
-    def _few_eligible(self, plan: Plan, progress: Progress) -> drawing.Eligible:
-        return lambda rows: drawing.eligible_rows(self.store, rows, plan, progress.step, self._max_score_age)
+        return drawing.some_eligible(self.store, plan, progress.step, self._max_score_age, self._last_rescore)
 
     def _states(
         self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress

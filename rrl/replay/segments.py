@@ -118,7 +118,7 @@ class Segments:
             if manifest["format"] != FORMAT:
                 raise ValueError(f"format {manifest['format']}; this version reads {FORMAT}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} cannot be read ({error}); expected the manifest of a saved store") from error
+            raise ValueError(f"{str(path)!r} cannot be read ({error}); expected a store's manifest") from error
         return manifest
 
     def _put(self, kind: str, arrays: dict[str, np.ndarray]) -> int:

@@ -18,7 +18,7 @@ COLUMNS = {
     "origin": "|i1",  # index into store.ORIGINS
     "parent": "<u8",  # key of the start it was cut from
     "offset": "<i8",  # of its tokens in the arena
-    "length": "<i8",  # of its tokens in the arena, given ones included
+    "length": "<i4",  # of its tokens in the arena, given ones included
     "depth": "<i8",  # sampled tokens
     "depth_frac": "<f8",  # depth over the sampled tokens of the response it was cut from
     "born_step": "<i8",
@@ -30,9 +30,9 @@ COLUMNS = {
     "td": "<f8",  # surprise on the last way from it, see surprise.py
     "tries": "<f8",  # decayed n
     "conversions": "<f8",  # decayed c
-    "raw_tries": "<i8",  # undecayed, for reports and credit caps
-    "raw_conversions": "<i8",
-    "fails_in_a_row": "<i8",
+    "raw_tries": "<i4",  # undecayed, for reports and credit caps
+    "raw_conversions": "<i4",
+    "fails_in_a_row": "<i4",
     "naps": "<i8",  # in a row, without a conversion between them
     "sleep_until": "<i8",  # last step of the nap
     "last_used": "<i8",  # step of the last replay, or of storing

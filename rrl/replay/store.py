@@ -76,7 +76,7 @@ class Store:
         self._early_frac, self._max_naps = early_frac, max_naps
         self.last_evicted_problem = -1
         self._crowding = Crowding(max_naps=max_naps)
-        self.changed = set[int]()  # problems whose chance in a draw may have changed; who draws from many takes them
+        self.changed = set[int]()  # problems whose chance in a draw may have changed, until a lottery takes them
 
     def __len__(self) -> int:
         return len(self.shelf)
@@ -88,14 +88,9 @@ class Store:
         unparked: np.ndarray = c.alive[rows] & (c["status"][rows] == KEEP) & ~parked
         return unparked
 
-    def unparked_places(self) -> np.ndarray:
-        """[places] the same of all places."""
-        return self.unparked_rows(slice(None))
-
     def open_rows(self, rows: np.ndarray | slice, step: int) -> np.ndarray:
         """Which of these places hold an entry that may be drawn at ``step``: kept, awake, problem not parked."""
-        awake: np.ndarray = self.shelf.columns["sleep_until"][rows] < step
-        return self.unparked_rows(rows) & awake
+        return self.unparked_rows(rows) & (self.shelf.columns["sleep_until"][rows] < step)
 
     def open_places(self, step: int) -> np.ndarray:
         """[places] the same of all places."""
@@ -156,12 +151,11 @@ class Store:
             self._crowding.recount(self.shelf, number)
             self.changed.add(number)
 
+    def _moved(self, row: int, change: int) -> None:
+        self.changed.add(self._crowding.moved(self.shelf.columns, row, change))
+
     def _remove(self, row: int) -> None:
-        c = self.shelf.columns
-        number = int(c["problem"][row])
-        self._crowding.moved(number, -1, is_early=bool(c["born_frac"][row] < EARLY_UNTIL),
-                             may_go=bool(c["status"][row] == QUARANTINE or c["naps"][row] >= self._max_naps))
-        self.changed.add(number)
+        self._moved(row, -1)
         self.shelf.remove(row)
 
     def add(
@@ -193,7 +187,7 @@ class Store:
                 return Added("refused_worse", evicted)
             self._remove(victim)
             evicted += 1
-        self.shelf.insert({
+        row = self.shelf.insert({
             "key": int(key, 16), "problem": number, "origin": ORIGINS.index(prefix.origin),
             "parent": int(prefix.parent, 16), "depth_frac": prefix.depth_frac, "born_step": prefix.born_step,
             "born_frac": done_frac, "born_value": prefix.born_value, "value": prefix.born_value, "value_std": 0.0,
@@ -201,8 +195,7 @@ class Store:
             "raw_conversions": 0, "fails_in_a_row": 0, "naps": 0, "sleep_until": NEVER, "last_used": prefix.born_step,
             "status": QUARANTINE if quarantined else KEEP, "parent_reward": parent_reward,
         }, prefix.tokens)
-        self._crowding.moved(number, 1, is_early=done_frac < EARLY_UNTIL, may_go=quarantined)
-        self.changed.add(number)
+        self._moved(row, 1)
         return Added("admitted", evicted)
 
     def _victim(self, number: int, newcomer: float, newcomer_early: bool) -> int | None:
@@ -210,11 +203,9 @@ class Store:
         c = self.shelf.columns
         own = np.array(self.shelf.rows_of(number), dtype=np.int64)
         if len(own) >= self._slots:
-            protect = protects(int(early(c, own).sum()), early_frac=self._early_frac, room=self._slots,
-                               newcomer_early=newcomer_early)
+            protect = protects(int(early(c, own).sum()), self._early_frac * self._slots, newcomer_early)
             return worst(c, own, kappa=self.kappa, max_naps=self._max_naps, protect_early=protect, newcomer=newcomer)
-        protect = protects(self._crowding.num_early, early_frac=self._early_frac, room=self._capacity,
-                           newcomer_early=newcomer_early)
+        protect = protects(self._crowding.num_early, self._early_frac * self._capacity, newcomer_early)
         fullest = self._crowding.fullest(protect_early=protect, after=self.last_evicted_problem)
         if fullest is None:
             return None

@@ -93,7 +93,7 @@ def _parquet(path: Path, shown: str, key: str) -> Iterator[Record]:
             for content in batch.to_pylist():
                 number += 1
                 yield f"{shown}:row {number}", content
-    except (ArrowException, OSError, ValueError) as error:  # a cut file is an OSError, text that is none a ValueError
+    except (ArrowException, OSError, ValueError) as error:  # OSError: cut; ValueError: text that is none
         raise ValueError(f"{key} has {shown!r}, which is not a Parquet file ({_line(error)})") from error
 
 

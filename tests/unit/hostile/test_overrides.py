@@ -16,8 +16,8 @@ from rrl.cli import explain
 from rrl.ranks import Ranks
 
 HOSTILE = ["nan", "inf", "-inf", "1e999", "-1", "0", "10000000000000000000000000", "null", "true", "[]", "[1", "{a:b}",
-           "{}", "''", "'", '"', "${x}", "${oc.env:NO_SUCH}", "${oc.decode:1+}", "os.system", "\\", "\x00", "\U0001f600",
-           "a b", "=", "???", "[[[[]]]]", "0x10", "1_0", "..", "/", "${", "${seed}"]   # fmt: skip
+           "{}", "''", "'", '"', "${x}", "${oc.env:NO_SUCH}", "${oc.decode:1+}", "os.system", "\\", "\x00",
+           "\U0001f600", "a b", "=", "???", "[[[[]]]]", "0x10", "1_0", "..", "/", "${", "${seed}"]   # fmt: skip
 
 
 def leaves(node: DictConfig, prefix: str = "") -> list[str]:

@@ -20,8 +20,9 @@ VALUES = st.recursive(SCALARS | LONE, lambda inner: st.lists(inner, max_size=3) 
     st.sampled_from(["prompt", "answer", "x", "0"]), inner, max_size=3), max_leaves=6)   # fmt: skip
 ROWS = st.dictionaries(st.sampled_from(["prompt", "answer", "solution", "level", "x"]), VALUES, max_size=4)
 LINES = st.one_of(ROWS.map(lambda row: json.dumps(row).encode()), VALUES.map(lambda v: json.dumps(v).encode()),
-                  st.binary(max_size=20), st.sampled_from([b"[" * 100_000, b'{"prompt": ' * 20_000, b"1" * 5000, b"\x00",
-                                                           b'{"prompt": 1e999, "answer": NaN}', b"\xef\xbb\xbf{}"]))
+                  st.binary(max_size=20), st.sampled_from([b"[" * 100_000, b'{"prompt": ' * 20_000, b"1" * 5000,
+                                                           b"\x00", b'{"prompt": 1e999, "answer": NaN}',
+                                                           b"\xef\xbb\xbf{}"]))
 
 
 def table_of(data: bytes, suffix: str = ".jsonl", field: str = "prompt") -> Table:
