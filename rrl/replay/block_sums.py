@@ -41,5 +41,6 @@ class BlockSums:
         while half:  # binary search of all at once: the first place whose running sum exceeds what is wanted
             place += half * (self._running[block, place + half - 1] <= wanted)
             half //= 2
-        numbers: np.ndarray = block * BLOCK + place
-        return numbers[self._weights[block, place] > 0.0]  # the last digit of a sum may point at an empty place
+        drawn = self._weights[block, place] > 0.0  # the last digit of a sum may point at an empty place
+        numbers: np.ndarray = (block * BLOCK + place)[drawn]
+        return numbers

@@ -16,7 +16,7 @@ import numpy as np
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, int]:
     """Write and flush to disk; returns what the manifest says of the file: its bytes and checksum."""
     with open(path, "wb") as handle:
-        np.savez(handle, **arrays)
+        np.savez(handle, **arrays)  # type: ignore[arg-type]  # any name but allow_pickle is an array's
         handle.flush()
         os.fsync(handle.fileno())
     data = path.read_bytes()

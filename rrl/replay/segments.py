@@ -164,7 +164,7 @@ class Segments:
         changed, crc = dict[str, np.ndarray](), dict[str, list[int]]()
         for name, column in columns.items():
             known = self._crc.get(name, [])
-            crc[name] = [zlib.crc32(column[i : i + BLOCK]) for i in range(0, len(column), BLOCK)]
+            crc[name] = [zlib.crc32(column[i : i + BLOCK].data) for i in range(0, len(column), BLOCK)]
             blocks = [i for i, now in enumerate(crc[name]) if i >= len(known) or known[i] != now]
             if blocks:
                 changed[f"{name}.blocks"] = np.array(blocks, dtype=np.int64)

@@ -88,7 +88,7 @@ class Shelf:
         """Entries of a problem that have the same token where the shorter of the two ends: few, whom to look at."""
         rows = np.array(self.rows_of(problem), dtype=np.int64)
         if not len(rows) or not len(tokens):
-            return rows.tolist()
+            return self.rows_of(problem)
         last = np.minimum(self.columns["length"][rows], len(tokens)) - 1
         same = self._arena.at(self.columns["offset"][rows] + last) == tokens[last]
         alike: list[int] = rows[same].tolist()
