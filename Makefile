@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-slow gpu golden bench bench-kernels report-demo smollm2
+.PHONY: help setup check audit test test-slow gpu golden bench bench-kernels report-demo smollm2
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
@@ -16,6 +16,9 @@ check:  ## style, types and floors (seconds)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit:  ## known holes in what is installed (extra `audit`, network); fails where nothing could be audited
+	$(BIN)/python -m tests.audit
 
 test:  ## the default tests, on 2 cores
 	$(BIN)/pytest -q -n 2

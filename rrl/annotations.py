@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -25,13 +26,13 @@ def fit(value: Any, hint: Any, key: str) -> Any:
                 continue
     elif origin is typing.Literal and value in inner:
         return value
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-5 without a dot as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+    elif hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:  # YAML 1.1 reads 1e-5 without a dot as text
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isnan(number):  # which passes every comparison that a constructor refuses by
+            return number
     elif hint in (int, str, bool) and type(value) is hint:
         return value
     elif hint is type(None) and value is None:

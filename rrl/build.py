@@ -23,6 +23,7 @@ from rrl.annotations import fit, is_target
 from rrl.exploration import Exploration
 from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
+from rrl.targets import check_target
 from rrl.tracker.all import Trackers
 
 RUNTIME = (
@@ -101,10 +102,11 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
         raise ValueError(f"{key} has no _target_; expected an option of that group (see rrl-train --help)")
     if isinstance(node, DictConfig):
         node = typing.cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    target = check_target(node["_target_"], key)
     try:
-        cls = get_class(node["_target_"])
+        cls = get_class(target)
     except (InstantiationException, ImportError, ValueError) as error:
-        raise ValueError(f"{key}._target_ is {node['_target_']!r}, which cannot be loaded: {error}") from error
+        raise ValueError(f"{key}._target_ is {target!r}, which cannot be loaded: {error}") from error
     hints = typing.get_type_hints(getattr(cls, "__init__"))  # noqa: B009  (mypy calls the plain form unsound)
     wanted = [n for n, p in inspect.signature(cls).parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
     short: tuple[str, ...] = getattr(cls, "short_keys", ())  # read by deeper keys alone, through interpolation

@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             said = _export(arguments.run, arguments.out, arguments.waiting)
         else:
             said = _import(arguments.run, arguments.file)
-    except ValueError as error:
-        sys.stderr.write(f"rrl-review: {error}\n")
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"rrl-review: {' '.join(str(error).split())}\n")
         return 1
     sys.stderr.write(f"rrl-review: {said}\n")
     return 0

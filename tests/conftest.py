@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Before anything imports torch or numpy; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RRL_TARGETS", "tests.")  # configs of tests name classes of tests
 
 import hypothesis
 import pytest

@@ -46,7 +46,7 @@ def load_tokenizer(name: str, revision: str, gguf_file: str | None) -> Any:
     from transformers import AutoTokenizer
 
     extra = {} if gguf_file is None else {"gguf_file": gguf_file}
-    return AutoTokenizer.from_pretrained(name, revision=revision, **extra)
+    return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, **extra)
 
 
 def _digest(tokenizer: Any) -> str:

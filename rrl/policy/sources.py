@@ -54,7 +54,7 @@ class HubModel:
         extra = {} if self._gguf_file is None else {"gguf_file": self._gguf_file}
         model: Any = AutoModelForCausalLM.from_pretrained(
             self._model, revision=self._revision, dtype=getattr(torch, self._dtype),
-            attn_implementation=self._attention, **extra,
+            attn_implementation=self._attention, trust_remote_code=False, **extra,
         )
         return model.eval(), codec
 
@@ -78,7 +78,8 @@ class HubModel:
         try:
             codec = TokenizerCodec(load_tokenizer(model, extra["revision"], None))
             decoder: Any = AutoModel.from_pretrained(
-                model, dtype=getattr(torch, self._dtype), attn_implementation=self._attention, **extra
+                model, dtype=getattr(torch, self._dtype), attn_implementation=self._attention, trust_remote_code=False,
+                **extra,
             )
         except (OSError, ValueError) as error:  # transformers' two ways of saying that there is no such model
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from rrl.types import Tokens
 
 MAX_HOLE_FRAC = 0.25  # of the used part; beyond it one copy of the live tokens is cheaper than the memory
+_GROWTH = 1.25  # of the memory when it is full: both copies stand side by side for a moment
+_AT_ONCE = 1 << 20  # tokens moved at a time: the indices of a move take four times their memory
 _SMALL = 1024  # tokens below which nobody minds holes
 
 
@@ -24,14 +27,19 @@ class Arena:
         """Store ``tokens``; returns their offset."""
         offset, self.used = self.used, self.used + len(tokens)
         if self.used > len(self._tokens):
-            grown = np.zeros(max(self.used, 2 * len(self._tokens)), dtype=np.int32)
+            grown = np.zeros(max(self.used, int(_GROWTH * len(self._tokens))), dtype=np.int32)
             grown[:offset] = self._tokens[:offset]
             self._tokens = grown
-        self._tokens[offset : self.used] = tokens
+        self._tokens[offset : self.used] = as_int32(tokens)
         return offset
 
     def read(self, offset: int, length: int) -> np.ndarray:
         return self._tokens[offset : offset + length]
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """Single tokens."""
+        found: np.ndarray = self._tokens[places]
+        return found
 
     def free(self, length: int) -> None:
         """Tell that a row of ``length`` tokens is no longer addressed."""
@@ -48,13 +56,30 @@ class Arena:
 
     def gather(self, offsets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The rows' tokens end to end. Rows (3, 2), (0, 1) of [a b c d e] -> [d e a]."""
-        first = np.repeat(offsets - (np.cumsum(lengths) - lengths), lengths)
-        gathered: np.ndarray = self._tokens[first + np.arange(int(lengths.sum()))]
+        gathered = np.empty(int(lengths.sum()), dtype=np.int32)
+        self._copy(gathered, offsets, lengths)
         return gathered
 
     def compact(self, offsets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Keep only these rows; returns their new offsets."""
-        return self.fill(self.gather(offsets, lengths), lengths)
+        """Keep only these rows, moved together where they are; returns their new offsets."""
+        order = np.argsort(offsets)
+        ends = np.cumsum(lengths[order])
+        self._copy(self._tokens, offsets[order], lengths[order])  # a row moves towards 0, over what has moved already
+        self.used, self.holes = int(ends[-1]) if len(ends) else 0, 0
+        moved = np.empty_like(offsets)
+        moved[order] = ends - lengths[order]
+        return moved
+
+    def _copy(self, into: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
+        """Write these rows end to end, a bounded number of tokens at a time."""
+        ends = np.cumsum(lengths)
+        first, written = 0, 0
+        while first < len(lengths):
+            last = max(first + 1, int(np.searchsorted(ends, written + _AT_ONCE, side="right")))
+            some, size = lengths[first:last], int(ends[last - 1]) - written
+            start = np.repeat(offsets[first:last] - (ends[first:last] - some - written), some)
+            into[written : written + size] = self._tokens[start + np.arange(size)]
+            first, written = last, written + size
 
     def fill(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Replace everything by rows end to end; returns their offsets."""
@@ -62,6 +87,11 @@ class Arena:
         self.used, self.holes = len(tokens), 0
         starts: np.ndarray = np.cumsum(lengths) - lengths
         return starts
+
+
+def as_int32(tokens: Sequence[int]) -> np.ndarray:
+    """A row as numpy has it; several times as fast as numpy's own way from a tuple."""
+    return np.frombuffer(array("i", tokens), dtype=np.int32)
 
 
 def pack(rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

@@ -42,6 +42,7 @@ def book(
     root_success: list[float] = problems.columns["root_success"][[s.problem for s in converted]].tolist()
     fresh = tally([(s.problem, s.attempt.solved) for s in seen if not s.attempt.start.replayed])
     problems.book_fresh(fresh.of, fresh.rows, fresh.solved, root_decay)
+    store.booked(fresh.of.tolist())
     _book_states(store, seen, {id(s.attempt) for s, ruling in zip(converted, rulings, strict=True) if ruling != KEPT},
                  step=step, decay=posterior_decay)
     for (attempt, number, row), ruling in zip(converted, rulings, strict=True):
@@ -62,3 +63,4 @@ def _book_states(store: Store, seen: Sequence[Seen], refused: set[int], *, step:
     place = np.searchsorted(states.of, np.array([s.row for s in tried], dtype=np.int64))
     entries["td"][states.of] = np.bincount(place, weights=surprises, minlength=len(states.of)) / states.rows
     np.add.at(store.problems.columns["replays"], entries["problem"][states.of], 1)
+    store.booked(np.unique(entries["problem"][states.of]).tolist())

@@ -19,6 +19,8 @@ class Columns:
         """Forget every row."""
         self._data = {name: np.zeros(64, dtype=dtype) for name, dtype in self._dtypes.items()}
         self._alive = np.zeros(64, dtype=bool)
+        self._serial = np.zeros(64, dtype=np.int64)
+        self._added = 0
         self._free: list[int] = []
         self._size = 0
 
@@ -34,6 +36,15 @@ class Columns:
         """[places] which places hold a row; the others' values mean nothing."""
         return self._alive
 
+    @property
+    def serial(self) -> np.ndarray:
+        """[places] rows are numbered 1, 2, ... as they are added; a place that is used again gets another number."""
+        return self._serial
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._dtypes)
+
     def add(self, values: Mapping[str, float | int | bool]) -> int:
         """A new row with these values, one for every column; returns its number."""
         assert values.keys() == self._dtypes.keys(), sorted(values.keys() ^ self._dtypes.keys())
@@ -46,6 +57,8 @@ class Columns:
         for name, value in values.items():
             self._data[name][row] = value
         self._alive[row] = True
+        self._added += 1
+        self._serial[row] = self._added
         return row
 
     def remove(self, row: int) -> None:
@@ -67,8 +80,12 @@ class Columns:
         for name, values in arrays.items():
             self._data[name][: self._size] = values
         self._alive[: self._size] = True
+        self._serial[: self._size] = np.arange(1, self._size + 1)
+        self._added = self._size
 
     def _grow(self, places: int) -> None:
         for name, column in self._data.items():
             self._data[name] = np.concatenate([column, np.zeros(places - len(column), dtype=column.dtype)])
-        self._alive = np.concatenate([self._alive, np.zeros(places - len(self._alive), dtype=bool)])
+        more = places - len(self._alive)
+        self._alive = np.concatenate([self._alive, np.zeros(more, dtype=bool)])
+        self._serial = np.concatenate([self._serial, np.zeros(more, dtype=np.int64)])

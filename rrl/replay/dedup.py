@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
+from rrl.replay.arena import as_int32
 from rrl.replay.eviction import KEEP
 from rrl.replay.shelf import Shelf
 
@@ -15,9 +14,9 @@ def relatives(shelf: Shelf, problem: int, tokens: tuple[int, ...]) -> tuple[list
 
     Example: stored [1], [1 2 3], [2]; tokens [1 2] -> ([1],), ([1 2 3],).
     """
-    lengths, payload = shelf.columns["length"], np.array(tokens, dtype=np.int32).tobytes()
-    ancestors, extensions = [], []
-    for row in shelf.rows_of(problem):
+    lengths, mine = shelf.columns["length"], as_int32(tokens)
+    payload, ancestors, extensions = mine.tobytes(), [], []
+    for row in shelf.alike(problem, mine):
         length = lengths[row]
         if length < len(tokens):
             if payload.startswith(shelf.tokens(row).tobytes()):

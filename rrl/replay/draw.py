@@ -7,6 +7,7 @@ problem itself gets the same state as our own draw, on every process.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,11 @@ from rrl.replay.race import arrival_times, first_arrivals
 from rrl.replay.store import Store
 from rrl.types import Metrics, Start
 
-_SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
+SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
+
+
+Eligible = Callable[[np.ndarray], np.ndarray]
+"""rows -> which of them may be drawn."""
 
 
 class Mixture(NamedTuple):
@@ -31,9 +36,27 @@ class Mixture(NamedTuple):
 
 def eligible_places(store: Store, plan: Plan, step: int, max_score_age: int) -> np.ndarray:
     """[places] states that may be drawn: open, not deeper than the plan allows, with a fresh enough score."""
+    return eligible_rows(store, plan, step, max_score_age, slice(None))
+
+
+def eligible_rows(store: Store, plan: Plan, step: int, max_score_age: int, rows: np.ndarray | slice) -> np.ndarray:
+    """Which of these places hold a state that may be drawn."""
     columns = store.shelf.columns
-    fresh = step - columns["score_step"] <= max_score_age
-    eligible: np.ndarray = store.open_places(step) & fresh & (columns["depth_frac"] <= plan.depth_max)
+    fresh = step - columns["score_step"][rows] <= max_score_age
+    shallow = columns["depth_frac"][rows] <= plan.depth_max
+    eligible: np.ndarray = store.open_rows(rows, step) & fresh & shallow
+    return eligible
+
+
+def some_eligible(store: Store, plan: Plan, step: int, max_score_age: int, last_rescore: int | None) -> np.ndarray:
+    """``eligible_places``. Raises ValueError where all scores are old because nobody calls ``rescore``."""
+    eligible = eligible_places(store, plan, step, max_score_age)
+    if not eligible.any():
+        newest = store.newest_score(step)
+        newest = newest if last_rescore is None else max(newest, last_rescore)
+        if step - newest > max_score_age:
+            raise ValueError(f"the newest score of a stored state is {step - newest} steps old; expected "
+                             f"at most max_score_age = {max_score_age}: call replay.rescore before draw")
     return eligible
 
 
@@ -73,12 +96,12 @@ def pick_problems(
     return list(picks.items())
 
 
-def state_rows(store: Store, numbers: list[int], eligible: np.ndarray, eligible_frac: float) -> list[np.ndarray]:
+def state_rows(store: Store, numbers: list[int], eligible: Eligible, eligible_frac: float) -> list[np.ndarray]:
     """Each problem's eligible entries, oldest first; of these the ``eligible_frac`` with the best posterior."""
-    allowed, c = eligible.tolist(), store.shelf.columns
-    groups = []
+    c, groups = store.shelf.columns, []
     for number in numbers:
-        rows = np.array([row for row in store.shelf.rows_of(number) if allowed[row]], dtype=np.int64)
+        rows = np.array(store.shelf.rows_of(number), dtype=np.int64)
+        rows = rows[eligible(rows)]
         num = num_eligible(len(rows), eligible_frac)
         if num < len(rows):
             mean = posterior_mean(c["conversions"][rows], c["tries"][rows], c["value"][rows], store.kappa)
@@ -89,7 +112,7 @@ def state_rows(store: Store, numbers: list[int], eligible: np.ndarray, eligible_
 
 def num_eligible(num: int, eligible_frac: float) -> int:
     """How many of ``num`` states a share leaves, rounded up, at least one."""
-    return max(1, math.ceil(eligible_frac * num - _SLACK))
+    return max(1, math.ceil(eligible_frac * num - SLACK))
 
 
 def pick_states(
@@ -119,7 +142,7 @@ def pick_states(
 
 
 def picked_starts(
-    store: Store, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress, *,
+    store: Store, picks: list[tuple[int, int]], eligible: Eligible, plan: Plan, progress: Progress, *,
     selection: Selection, mixture: Mixture, max_per_problem: int, seed: int,
 ) -> list[Start]:
     """Starts of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""

@@ -21,9 +21,9 @@ def early(entries: Columns, rows: np.ndarray) -> np.ndarray:
     return stored_early
 
 
-def protects(entries: Columns, rows: np.ndarray, *, early_frac: float, room: int, newcomer_early: bool) -> bool:
-    """Whether one early state less would leave fewer than ``early_frac`` of ``room``."""
-    return not newcomer_early and int(early(entries, rows).sum()) - 1 < early_frac * room
+def protects(num_early: int, at_least: float, newcomer_early: bool) -> bool:
+    """Whether one early state less than ``num_early`` would leave fewer than ``at_least`` of them."""
+    return not newcomer_early and num_early - 1 < at_least
 
 
 def worst(
@@ -47,22 +47,7 @@ def worst(
     if not len(rows):
         return None
     mean = posterior_mean(entries["conversions"][rows], entries["tries"][rows], entries["value"][rows], kappa)
-    lowest = np.lexsort((-entries["born_step"][rows], mean))[0]  # among equals the newest goes
-    return int(rows[lowest]) if newcomer > mean[lowest] else None
-
-
-def fullest_problem(entries: Columns, *, max_naps: int, protect_early: bool, after: int) -> int | None:
-    """Round-robin over the problems with most entries that may be evicted: the next one behind ``after``.
-
-    Example: counts (2, 3, 3, 1), after 1 -> 2; after 2 -> 1.
-    """
-    rows = np.flatnonzero(entries.alive)
-    if protect_early:
-        free = (entries["status"][rows] == QUARANTINE) | (entries["naps"][rows] >= max_naps)
-        rows = rows[free | ~early(entries, rows)]
-    if not len(rows):
-        return None
-    counts = np.bincount(entries["problem"][rows])
-    fullest = np.flatnonzero(counts == counts.max())
-    behind = fullest[fullest > after]
-    return int(behind[0] if len(behind) else fullest[0])
+    low = np.flatnonzero(mean == mean.min())
+    if len(low) > 1:  # among equals the newest goes
+        low = low[np.argsort(-entries["born_step"][rows[low]], kind="stable")]
+    return int(rows[low[0]]) if newcomer > mean[low[0]] else None

@@ -96,7 +96,7 @@ def harvest_metrics(harvest: Harvest) -> Metrics:
 def store_metrics(store: Store, step: int) -> Metrics:
     """How much is remembered after ``step``, and how much of it may be drawn in the next."""
     columns, parked = store.shelf.columns, store.problems.columns["parked"]
-    unparked = store.unparked_places()
+    unparked = store.unparked_rows(slice(None))
     num_open = int((unparked & (columns["sleep_until"] <= step)).sum())
     return {
         "replay/store_size": float(len(store)),

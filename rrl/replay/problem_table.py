@@ -87,15 +87,16 @@ class ProblemTable:
         parked = self.columns["parked"][numbers]
         self.columns["parked"][numbers] = (success >= self._retire_at) | (parked & (success >= self._reopen_below))
 
-    def state_dict(self, with_entries: Iterable[int]) -> dict[str, Any]:
-        """Everything of the numbers, and the payload of problems that own entries: others come back with a batch."""
-        owners = sorted(with_entries)
+    @property
+    def ids(self) -> list[str]:
+        """Of all problems, by number."""
+        return self._ids
+
+    def payload(self, numbers: Iterable[int]) -> dict[str, Any]:
+        """What these problems ask."""
+        owners = list(numbers)
         problems = [self.problem(n) for n in owners]
         return {
-            "columns": self.columns.take(np.arange(len(self))),
-            "ids": list(self._ids),
-            "converted_of": np.array(sorted(self.converted), dtype=np.int64),
-            "converted": pack([self.converted[n] for n in sorted(self.converted)]),
             "owners": np.array(owners, dtype=np.int64),
             "prompt": pack([p.prompt for p in problems]),
             "solution": pack([p.solution for p in problems]),
@@ -105,6 +106,16 @@ class ProblemTable:
             "difficulty": [p.difficulty for p in problems],
             "max_response": np.array([p.max_response for p in problems], dtype=np.int64),
             "exact_length": np.array([p.exact_length for p in problems], dtype=bool),
+        }
+
+    def state_dict(self, with_entries: Iterable[int]) -> dict[str, Any]:
+        """Everything of the numbers, and the payload of problems that own entries: others come back with a batch."""
+        return {
+            "columns": self.columns.take(np.arange(len(self))),
+            "ids": list(self._ids),
+            "converted_of": np.array(sorted(self.converted), dtype=np.int64),
+            "converted": pack([self.converted[n] for n in sorted(self.converted)]),
+            **self.payload(sorted(with_entries)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

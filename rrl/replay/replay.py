@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rrl.replay.alarm import Alarms
 from rrl.replay.book import book
 from rrl.replay.judge import judge, refusal_metrics
 from rrl.replay.lock import locked
+from rrl.replay.lottery import RACE_UP_TO, Lottery
 from rrl.replay.numbers import check_numbers
 from rrl.replay.observe import (
     Seen,
@@ -37,8 +39,6 @@ from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
 from rrl.replay.trials import load_state, state_of, tell
 from rrl.types import Metrics, Problem, Start, Tokens
-
-_FLOOR_SLACK = 1e-9  # .29 x 100 is 28.999... in binary; a share is meant in decimals
 
 
 class Replay:
@@ -72,7 +72,7 @@ class Replay:
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
         self._rescore_every, self._max_score_age = rescore_every, max_score_age
-        self._mixture = drawing.Mixture(eps_uniform, eps_stale)
+        self._mixture, self._lottery = drawing.Mixture(eps_uniform, eps_stale), Lottery()
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
@@ -96,7 +96,7 @@ class Replay:
         self._last_rescore = progress.step
         columns, problems = self.store.shelf.columns, self.store.problems
         rows = self.store.shelf.all_rows()
-        rows = rows[self.store.unparked_places()[rows]]  # in the stored order, so that a reload scores the same batch
+        rows = rows[self.store.unparked_rows(rows)]  # in the stored order, so that a reload scores the same batch
         if not len(rows):
             return
         numbers = np.unique(columns["problem"][rows])
@@ -112,15 +112,22 @@ class Replay:
     def draw(self, progress: Progress, num_starts: int) -> list[Start]:
         """At most min(plan, max_replay_frac) of ``num_starts`` stored states: we choose the problems."""
         plan = self._schedule.plan(progress)
-        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + _FLOOR_SLACK)
+        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + drawing.SLACK)
         if num < 1 or not len(self.store):
             return []
+        if len(self.store) > RACE_UP_TO:
+            self._lottery.refresh(self.store, self._problem_weight)
+            of_rows = partial(drawing.eligible_rows, self.store, plan, progress.step, self._max_score_age)
+            drawn = self._lottery.pick(self.store, of_rows, num, seed=self._seed, step=progress.step,
+                                       max_per_problem=self._max_per_problem, eligible_frac=plan.eligible_frac)
+            if drawn is not None:
+                return self._states(drawn, of_rows, plan, progress)
         eligible = self._eligible(plan, progress)
         numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
         picks = drawing.pick_problems(self.store, numbers, counts, weights, num, seed=self._seed, step=progress.step,
                                       max_per_problem=self._max_per_problem)
-        return self._states(picks, eligible, plan, progress)
+        return self._states(picks, eligible.__getitem__, plan, progress)
 
     @locked
     def start(self, problem: Problem, progress: Progress) -> Start:
@@ -137,7 +144,7 @@ class Replay:
         numbers, _, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
         if not weights[numbers == number].any():
             return fresh
-        return self._states([(number, 1)], eligible, plan, progress)[0]
+        return self._states([(number, 1)], eligible.__getitem__, plan, progress)[0]
 
     @locked
     def converted(self, problem: Problem) -> Tokens | None:
@@ -214,6 +221,7 @@ class Replay:
         """Restore, and hear what people decided since. Raises ValueError where the store is of another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
+        self._lottery = Lottery()
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
@@ -221,18 +229,10 @@ class Replay:
         self._heard = rejudge(self.store, self._filters, dict(state["heard"]))
 
     def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
-        """What may be drawn. Raises ValueError where all scores are old because nobody calls ``rescore``."""
-        eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
-        if not eligible.any():
-            newest = self.store.newest_score(progress.step)
-            newest = newest if self._last_rescore is None else max(newest, self._last_rescore)
-            if progress.step - newest > self._max_score_age:
-                raise ValueError(f"the newest score of a stored state is {progress.step - newest} steps old; expected "
-                                 f"at most max_score_age = {self._max_score_age}: call replay.rescore before draw")
-        return eligible
+        return drawing.some_eligible(self.store, plan, progress.step, self._max_score_age, self._last_rescore)
 
     def _states(
-        self, picks: list[tuple[int, int]], eligible: np.ndarray, plan: Plan, progress: Progress
+        self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress
     ) -> list[Start]:
         return drawing.picked_starts(
             self.store, picks, eligible, plan, progress, selection=self._selection, mixture=self._mixture,

@@ -9,6 +9,7 @@ import numpy as np
 
 from rrl.replay.arena import Arena
 from rrl.replay.columns import Columns
+from rrl.replay.key_index import KeyIndex
 from rrl.types import sampled
 
 COLUMNS = {
@@ -17,7 +18,7 @@ COLUMNS = {
     "origin": "|i1",  # index into store.ORIGINS
     "parent": "<u8",  # key of the start it was cut from
     "offset": "<i8",  # of its tokens in the arena
-    "length": "<i8",  # of its tokens in the arena, given ones included
+    "length": "<i4",  # of its tokens in the arena, given ones included
     "depth": "<i8",  # sampled tokens
     "depth_frac": "<f8",  # depth over the sampled tokens of the response it was cut from
     "born_step": "<i8",
@@ -29,9 +30,9 @@ COLUMNS = {
     "td": "<f8",  # surprise on the last way from it, see surprise.py
     "tries": "<f8",  # decayed n
     "conversions": "<f8",  # decayed c
-    "raw_tries": "<i8",  # undecayed, for reports and credit caps
-    "raw_conversions": "<i8",
-    "fails_in_a_row": "<i8",
+    "raw_tries": "<i4",  # undecayed, for reports and credit caps
+    "raw_conversions": "<i4",
+    "fails_in_a_row": "<i4",
     "naps": "<i8",  # in a row, without a conversion between them
     "sleep_until": "<i8",  # last step of the nap
     "last_used": "<i8",  # step of the last replay, or of storing
@@ -47,7 +48,7 @@ class Shelf:
         self.columns = Columns(COLUMNS)
         self._arena = Arena()
         self._rows_of: dict[int, list[int]] = {}
-        self._row_of_key: dict[int, int] = {}
+        self._row_of_key = KeyIndex()
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -64,7 +65,7 @@ class Shelf:
 
     def find(self, key: str) -> int | None:
         """The entry with this key, None if there is none."""
-        return self._row_of_key.get(int(key, 16))
+        return self._row_of_key.find(int(key, 16), self.columns["key"])
 
     def rows_of(self, problem: int) -> list[int]:
         """Entries of a problem number, oldest first."""
@@ -80,16 +81,30 @@ class Shelf:
     def token_rows(self, rows: np.ndarray) -> list[tuple[int, ...]]:
         """Tokens of many entries, in one gather."""
         lengths = self.columns["length"][rows]
-        flat = self._arena.gather(self.columns["offset"][rows], lengths).tolist()
+        flat = self.flat_tokens(rows).tolist()
         ends = np.cumsum(lengths).tolist()
         return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+
+    def flat_tokens(self, rows: np.ndarray) -> np.ndarray:
+        """Tokens of many entries, end to end."""
+        return self._arena.gather(self.columns["offset"][rows], self.columns["length"][rows])
+
+    def alike(self, problem: int, tokens: np.ndarray) -> list[int]:
+        """Entries of a problem that have the same token where the shorter of the two ends: few, whom to look at."""
+        rows = np.array(self.rows_of(problem), dtype=np.int64)
+        if not len(rows) or not len(tokens):
+            return self.rows_of(problem)
+        last = np.minimum(self.columns["length"][rows], len(tokens)) - 1
+        same = self._arena.at(self.columns["offset"][rows] + last) == tokens[last]
+        alike: list[int] = rows[same].tolist()
+        return alike
 
     def insert(self, values: Mapping[str, float | int | bool], tokens: tuple[int, ...]) -> int:
         """A new entry; ``values`` holds every column but the offset, length and depth of its tokens."""
         place = {"offset": self._arena.append(tokens), "length": len(tokens), "depth": len(sampled(tokens))}
         row = self.columns.add({**values, **place})
         self._rows_of.setdefault(int(values["problem"]), []).append(row)
-        self._row_of_key[int(values["key"])] = row
+        self._row_of_key.insert(int(values["key"]), row, self.columns["key"], self.columns.alive)
         return row
 
     def remove(self, row: int) -> None:
@@ -99,11 +114,11 @@ class Shelf:
         self._rows_of[number].remove(row)
         if not self._rows_of[number]:
             del self._rows_of[number]
-        del self._row_of_key[int(c["key"][row])]
+        self._row_of_key.remove(int(c["key"][row]), c["key"])
         self._arena.free(int(c["length"][row]))
         c.remove(row)
         if self._arena.wasteful:
-            rows = self.all_rows()
+            rows = np.flatnonzero(c.alive)
             c["offset"][rows] = self._arena.compact(c["offset"][rows], c["length"][rows])
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,7 +130,7 @@ class Shelf:
         columns = dict(state["columns"])
         columns["offset"] = self._arena.fill(state["tokens"], columns["length"])
         self.columns.fill(columns)
-        self._rows_of, self._row_of_key = {}, {}
-        for row, (number, key) in enumerate(zip(columns["problem"].tolist(), columns["key"].tolist(), strict=True)):
+        self._rows_of = {}
+        for row, number in enumerate(columns["problem"].tolist()):
             self._rows_of.setdefault(number, []).append(row)
-            self._row_of_key[key] = row
+        self._row_of_key.rebuild(self.columns["key"], np.arange(len(self.columns)))

@@ -7,14 +7,15 @@ problems; ``sleep.py`` books outcomes, ``dedup.py`` finds near duplicates, ``evi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rrl.records import Candidates, Prefix
+from rrl.replay.crowding import Crowding
 from rrl.replay.dedup import relatives, unconverted
-from rrl.replay.eviction import EARLY_UNTIL, KEEP, QUARANTINE, fullest_problem, protects, worst
+from rrl.replay.eviction import EARLY_UNTIL, KEEP, QUARANTINE, early, protects, worst
 from rrl.replay.problem_table import ProblemTable
 from rrl.replay.shelf import Shelf
 from rrl.replay.sleep import NEVER, SleepRule, asleep
@@ -73,21 +74,27 @@ class Store:
         self.step = NEVER + 1  # of the last write; only inspection reads it
         self._slots, self._capacity, self._by_ancestor = slots_per_problem, capacity, dedup == "ancestor"
         self._early_frac, self._max_naps = early_frac, max_naps
-        self._last_evicted_problem = -1
+        self.last_evicted_problem = -1
+        self._crowding = Crowding(max_naps=max_naps)
+        self.changed = set[int]()  # problems whose chance in a draw may have changed, until a lottery takes them
 
     def __len__(self) -> int:
         return len(self.shelf)
 
-    def unparked_places(self) -> np.ndarray:
-        """[places] entries that passed their filters and whose problem is not parked, asleep or not."""
+    def unparked_rows(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Which of these places hold an entry that passed its filters, of a problem not parked, asleep or not."""
         c = self.shelf.columns
-        parked = self.problems.columns["parked"][c["problem"]]
-        unparked: np.ndarray = c.alive & (c["status"] == KEEP) & ~parked
+        parked = self.problems.columns["parked"][c["problem"][rows]]
+        unparked: np.ndarray = c.alive[rows] & (c["status"][rows] == KEEP) & ~parked
         return unparked
 
+    def open_rows(self, rows: np.ndarray | slice, step: int) -> np.ndarray:
+        """Which of these places hold an entry that may be drawn at ``step``: kept, awake, problem not parked."""
+        return self.unparked_rows(rows) & (self.shelf.columns["sleep_until"][rows] < step)
+
     def open_places(self, step: int) -> np.ndarray:
-        """[places] entries that may be drawn at ``step``: kept, awake, problem not parked."""
-        return self.unparked_places() & (self.shelf.columns["sleep_until"] < step)
+        """[places] the same of all places."""
+        return self.open_rows(slice(None), step)
 
     def newest_score(self, step: int) -> int:
         """Step of the newest score among the states open at ``step``; ``step`` where none is open."""
@@ -136,6 +143,20 @@ class Store:
     def set_kept(self, row: int, kept: bool) -> None:
         """Keep an entry, or quarantine it: never drawn until a person reviews it."""
         self.shelf.columns["status"][row] = KEEP if kept else QUARANTINE
+        self.booked([int(self.shelf.columns["problem"][row])])
+
+    def booked(self, numbers: Iterable[int]) -> None:
+        """To be called once the columns of these problems, or of their entries, were written."""
+        for number in numbers:
+            self._crowding.recount(self.shelf, number)
+            self.changed.add(number)
+
+    def _moved(self, row: int, change: int) -> None:
+        self.changed.add(self._crowding.moved(self.shelf.columns, row, change))
+
+    def _remove(self, row: int) -> None:
+        self._moved(row, -1)
+        self.shelf.remove(row)
 
     def add(
         self, prefix: Prefix, key: str, *, done_frac: float, parent_reward: float, td: float, quarantined: bool
@@ -159,14 +180,14 @@ class Store:
                 subsumed = unconverted(self.shelf, extensions)
                 evicted = len(subsumed)
                 for row in subsumed:
-                    self.shelf.remove(row)
+                    self._remove(row)
         if len(self.shelf.rows_of(number)) >= self._slots or len(self.shelf) >= self._capacity:
             victim = None if quarantined else self._victim(number, prefix.born_value, done_frac < EARLY_UNTIL)
             if victim is None:  # a state that awaits review displaces nobody
                 return Added("refused_worse", evicted)
-            self.shelf.remove(victim)
+            self._remove(victim)
             evicted += 1
-        self.shelf.insert({
+        row = self.shelf.insert({
             "key": int(key, 16), "problem": number, "origin": ORIGINS.index(prefix.origin),
             "parent": int(prefix.parent, 16), "depth_frac": prefix.depth_frac, "born_step": prefix.born_step,
             "born_frac": done_frac, "born_value": prefix.born_value, "value": prefix.born_value, "value_std": 0.0,
@@ -174,6 +195,7 @@ class Store:
             "raw_conversions": 0, "fails_in_a_row": 0, "naps": 0, "sleep_until": NEVER, "last_used": prefix.born_step,
             "status": QUARANTINE if quarantined else KEEP, "parent_reward": parent_reward,
         }, prefix.tokens)
+        self._moved(row, 1)
         return Added("admitted", evicted)
 
     def _victim(self, number: int, newcomer: float, newcomer_early: bool) -> int | None:
@@ -181,11 +203,10 @@ class Store:
         c = self.shelf.columns
         own = np.array(self.shelf.rows_of(number), dtype=np.int64)
         if len(own) >= self._slots:
-            protect = protects(c, own, early_frac=self._early_frac, room=self._slots, newcomer_early=newcomer_early)
+            protect = protects(int(early(c, own).sum()), self._early_frac * self._slots, newcomer_early)
             return worst(c, own, kappa=self.kappa, max_naps=self._max_naps, protect_early=protect, newcomer=newcomer)
-        alive = np.flatnonzero(c.alive)
-        protect = protects(c, alive, early_frac=self._early_frac, room=self._capacity, newcomer_early=newcomer_early)
-        fullest = fullest_problem(c, max_naps=self._max_naps, protect_early=protect, after=self._last_evicted_problem)
+        protect = protects(self._crowding.num_early, self._early_frac * self._capacity, newcomer_early)
+        fullest = self._crowding.fullest(protect_early=protect, after=self.last_evicted_problem)
         if fullest is None:
             return None
         victim = worst(
@@ -194,7 +215,7 @@ class Store:
             newcomer=newcomer if fullest == number else np.inf,  # posteriors of two problems do not compare
         )
         if victim is not None:
-            self._last_evicted_problem = fullest
+            self.last_evicted_problem = fullest
         return victim
 
     def rows(self) -> list[dict[str, Any]]:
@@ -218,10 +239,12 @@ class Store:
     def state_dict(self) -> dict[str, Any]:
         return {
             "shelf": self.shelf.state_dict(), "problems": self.problems.state_dict(self.shelf.problems),
-            "step": self.step, "last_evicted_problem": self._last_evicted_problem,
+            "step": self.step, "last_evicted_problem": self.last_evicted_problem,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.shelf.load_state_dict(state["shelf"])
         self.problems.load_state_dict(state["problems"])
-        self.step, self._last_evicted_problem = int(state["step"]), int(state["last_evicted_problem"])
+        self.step, self.last_evicted_problem = int(state["step"]), int(state["last_evicted_problem"])
+        self._crowding.rebuild(self.shelf)
+        self.changed = set(range(len(self.problems)))

@@ -97,7 +97,7 @@ def _load(key: str, model: str, revision: str, dtype: torch.dtype) -> Any:
 
     try:
         loaded, report = AutoModelForSequenceClassification.from_pretrained(
-            model, revision=revision, dtype=dtype, output_loading_info=True
+            model, revision=revision, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:  # transformers' two ways of saying that there is no such model
         raise ValueError(f"{key}.model is {model!r}, which cannot be loaded as a classifier: {error}") from error

@@ -50,7 +50,9 @@ class GenerativeJudge:
             raise ValueError(f"scorer.answers is {answers}; expected at least two, each a token of its own")
         self._ratings = np.array(list(answers.values()))
         where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype))
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
+        )
         self._model = loaded.to(where).eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ PLANTS = (
     ), ("tests/unit/replay/test_draw.py", "tests/unit/replay/test_sleep.py")),
     Plant("early states may be evicted by late ones", (
         ("rrl/replay/eviction.py",
-         "return not newcomer_early and int(early(entries, rows).sum()) - 1 < early_frac * room", "return False"),
+         "return not newcomer_early and num_early - 1 < at_least", "return False"),
     ), ("tests/unit/replay/test_store.py",)),
     Plant("random streams coupled: replayed rows first, so fresh rows get other noise", (
         ("rrl/loop.py", "experience(house, fresh + replayed, progress, clock)", "experience(house, replayed + fresh, progress, clock)"),

@@ -20,6 +20,7 @@ DECISIONS = ("approved", "flagged", "rejected")
 
 _LOG = logging.getLogger(__name__)
 _MOST_NAMED = 3  # bad lines that a warning spells out
+_SHOWN = 80  # characters of a wrong line that it repeats
 
 
 class Review:
@@ -108,14 +109,16 @@ def _parsed(path: Path) -> tuple[dict[str, str], list[str]]:
     """(key -> decision, what is wrong with the other lines). Raises OSError."""
     found: dict[str, str] = {}
     complaints: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+    # By line feeds alone: a text may hold what Python takes for the end of a line (U+2028).
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
             key, decision = row["key"], row["decision"]
-        except (ValueError, TypeError, KeyError):
-            complaints.append(f"line {number}: expected JSON with key and decision, got {line[:80]!r}")
+        except (ValueError, TypeError, KeyError, RecursionError):
+            shown = line.decode(errors="backslashreplace")[:_SHOWN]
+            complaints.append(f"line {number}: expected JSON with key and decision, got {shown!r}")
             continue
         if decision == "":
             continue

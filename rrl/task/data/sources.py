@@ -62,8 +62,8 @@ def _json_lines(path: Path, shown: str, key: str) -> Iterator[Record]:
         where = f"{shown}:{number}"
         try:
             content = json.loads(line)
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
-            yield where, f"is not JSON ({error})"
+        except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+            yield where, f"is not JSON ({_why(error)})"
             continue
         yield where, _object(content)
 
@@ -71,8 +71,8 @@ def _json_lines(path: Path, shown: str, key: str) -> Iterator[Record]:
 def _json_list(path: Path, shown: str, key: str) -> Iterator[Record]:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{key} has {shown!r}, which is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{key} has {shown!r}, which is not JSON ({_why(error)})") from error
     if not isinstance(content, list):
         raise ValueError(f"{key} has {shown!r}, which holds a {type(content).__name__}; expected a list of objects")
     for number, item in enumerate(content, start=1):
@@ -93,8 +93,8 @@ def _parquet(path: Path, shown: str, key: str) -> Iterator[Record]:
             for content in batch.to_pylist():
                 number += 1
                 yield f"{shown}:row {number}", content
-    except ArrowException as error:
-        raise ValueError(f"{key} has {shown!r}, which is not a Parquet file ({error})") from error
+    except (ArrowException, OSError, ValueError) as error:  # OSError: cut; ValueError: text that is none
+        raise ValueError(f"{key} has {shown!r}, which is not a Parquet file ({_line(error)})") from error
 
 
 def _hub(source: str, key: str) -> Iterator[Record]:
@@ -127,6 +127,10 @@ def parse_hub(source: str, key: str) -> tuple[str, str | None, str | None, str, 
 
 def _object(content: Any) -> dict[str, Any] | str:
     return content if isinstance(content, dict) else f"is a {type(content).__name__}, not an object"
+
+
+def _why(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _line(error: Exception) -> str:

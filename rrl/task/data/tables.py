@@ -106,4 +106,7 @@ def _text(content: Any, path: str) -> str:
         raise LookupError(f"has a {type(found).__name__} in {path!r}; expected text or a number")
     if isinstance(found, float) and not math.isfinite(found):
         raise LookupError(f"has {found} in {path!r}; expected text or a finite number")
-    return str(found)
+    text = str(found)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON may write half a pair; no encoding holds it
+        raise LookupError(f"has half a character in {path!r}; expected whole Unicode text")
+    return text

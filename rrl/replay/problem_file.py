@@ -1,0 +1,67 @@
+"""What a segmented store writes of its problems: each one's payload once, and the answers that were found since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rrl.replay.arena import pack, unpack
+from rrl.replay.problem_table import ProblemTable
+from rrl.replay.segment_files import as_bytes, from_bytes
+from rrl.types import Tokens
+
+_RAGGED, _TEXT = ("prompt", "solution", "stop"), ("answer", "task", "difficulty")
+_FLAT = ("max_response", "exact_length")
+
+
+class ProblemFile:
+    """Remembers what was written of a table, and gives what was not."""
+
+    def __init__(self) -> None:
+        self._owners, self._converted, self._num_ids = set[int](), dict[int, Tokens](), 0
+
+    def news(self, table: ProblemTable, owners: Sequence[int]) -> dict[str, np.ndarray]:
+        """Arrays of what is new; none where nothing is. ``owners``: numbers of the problems that own states."""
+        new = [number for number in owners if number not in self._owners]
+        found = {n: t for n, t in table.converted.items() if self._converted.get(n) is not t}
+        lost = [n for n in self._converted if n not in table.converted]
+        ids = table.ids[self._num_ids :]
+        if not (new or found or lost or ids):
+            return {}
+        self._owners.update(new)
+        self._converted, self._num_ids = dict(table.converted), len(table)
+        payload = table.payload(new)
+        arrays = {"ids": as_bytes(ids), "lost": np.array(lost, dtype=np.int64), "owners": payload["owners"],
+                  "converted_of": np.array(list(found), dtype=np.int64), "text": as_bytes([payload[k] for k in _TEXT])}
+        ragged = {"converted": pack(list(found.values()))} | {name: payload[name] for name in _RAGGED}
+        arrays |= {f"{name}.{part}": array for name, packed in ragged.items() for part, array in packed.items()}
+        return arrays | {name: payload[name] for name in _FLAT}
+
+
+def problems_from(files: Sequence[dict[str, np.ndarray]], owners: Sequence[int]) -> dict[str, Any]:
+    """What ``ProblemTable.state_dict`` gives, but for the columns, from all that was written of it, oldest first."""
+    ids, converted, of = list[str](), dict[int, Tokens](), dict[int, tuple[Any, ...]]()
+    for arrays in files:
+        ids += from_bytes(arrays["ids"])
+        for number in arrays["lost"].tolist():
+            del converted[number]
+        converted |= dict(zip(arrays["converted_of"].tolist(), _ragged(arrays, "converted"), strict=True))
+        parts = [*(_ragged(arrays, name) for name in _RAGGED), *from_bytes(arrays["text"]),
+                 *(arrays[name].tolist() for name in _FLAT)]  # fmt: skip
+        of |= dict(zip(arrays["owners"].tolist(), zip(*parts, strict=True), strict=True))
+    columns = {name: [of[n][i] for n in owners] for i, name in enumerate((*_RAGGED, *_TEXT, *_FLAT))}
+    numbers = sorted(converted)
+    return {
+        "ids": ids, "converted_of": np.array(numbers, dtype=np.int64),
+        "converted": pack([converted[n] for n in numbers]),
+        "owners": np.array(owners, dtype=np.int64), **{name: pack(columns[name]) for name in _RAGGED},
+        **{name: columns[name] for name in _TEXT},
+        "max_response": np.array(columns["max_response"], dtype=np.int64),
+        "exact_length": np.array(columns["exact_length"], dtype=bool),
+    }  # fmt: skip
+
+
+def _ragged(arrays: dict[str, np.ndarray], name: str) -> list[Tokens]:
+    return unpack({"tokens": arrays[f"{name}.tokens"], "lengths": arrays[f"{name}.lengths"]})
