@@ -239,3 +239,15 @@ def test_the_page_is_one_file_that_lets_nothing_in_or_out(big: Path) -> None:
     assert not re.search(r'(src|href)="(?!data:)', whole) and not re.search("https?://", whole)
     assert "default-src 'none'" in whole and whole.count("<script") == 2 and NASTY not in whole
     assert "&lt;b&gt;" in review_page([], title="<b>", run="r")
+
+
+def test_decisions_on_states_that_are_gone_stand_in_what_is_saved(tmp_path: Path) -> None:
+    gone, other = "0" * 16, "f" * 16
+    page_of = written(tmp_path, [a_row(0)], decided={gone: "rejected", KEYS[0]: "flagged"})
+    (tmp_path / "review.jsonl").write_text(f'{{"key": "{other}", "decision": "approved"}}\n')
+    with open_page(page_of, WIDE) as (page, errors):
+        page.keyboard.press("a")
+        page.set_input_files("[data-is=file]", tmp_path / "review.jsonl")
+        page.wait_for_function("document.querySelector('[data-is=said]').textContent.includes('0 decisions read')")
+        assert downloaded(page, "s") == {gone: "rejected", KEYS[0]: "approved", other: "approved"}
+        assert errors == []

@@ -122,3 +122,12 @@ def test_of_a_damaged_newest_checkpoint_the_one_before_is_taken(folder: Path) ->
     assert resume.find(str(folder.parents[1])) == newer
     (newer / "state.json").write_text("{}")
     assert resume.find(str(folder.parents[1])) == folder
+
+
+def test_what_is_in_no_run_is_not_gone_on_with_in_the_folder_above_it(folder: Path, tmp_path: Path) -> None:
+    store = checkpoint.save(folder.parents[1] / "store", {"replay": 1}, {"config": CONFIG})
+    with pytest.raises(ValueError, match="store', which is in no run's folder of checkpoints; expected a run folder"):
+        resume.find(str(store))
+    aside = folder.parents[1] / "checkpoints.old1"
+    folder.parent.rename(aside)
+    assert resume.find(str(aside / folder.name)) == aside / folder.name
