@@ -90,6 +90,13 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
     return stored
 
 
+def overrides_of(run: Path, now: Sequence[str]) -> list[str]:
+    """What makes a resumed run an arm: the overrides that it began with, then those of this command line."""
+    path = run / ".hydra" / "overrides.yaml"
+    first: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
+    return [*map(str, first), *(override for override in now if not override.startswith("resume="))]
+
+
 def _plain(cfg: DictConfig, dotted: str) -> Any:
     node = OmegaConf.select(cfg, dotted)
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

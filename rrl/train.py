@@ -89,6 +89,10 @@ def _attempt(
         cfg, home, checkpoint = _resumed(cfg, folder, overrides, saved)
         if main_rank and home != claimed:
             held.enter_context(record.claimed(home))
+        if checkpoint and saved is None:
+            from rrl.resume import overrides_of
+
+            overrides = overrides_of(home, overrides)
         folder = home
         ended["fingerprint"] = record.fingerprint(cfg)
         if main_rank:
@@ -99,7 +103,7 @@ def _attempt(
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
-    except (ValueError, FloatingPointError, OSError, record.Taken) as error:  # they speak to people: one line, no traceback
+    except (ValueError, FloatingPointError, OSError, record.Taken) as error:  # they speak to people: no traceback
         ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
