@@ -177,7 +177,7 @@
       const each = Object.fromEntries(DECISIONS.map(d => [d, 0]));
       rows.forEach(row => { if (decided(row)) each[decided(row)]++; });
       $("counts").textContent = `${shown.length} of ${rows.length} shown \u00b7 ` + DECISIONS.map(d => `${each[d]} ${d}`).join(" \u00b7 ")
-        + ` \u00b7 ${rows.length - count()} undecided`;
+        + ` \u00b7 ${rows.filter(row => !decided(row)).length} undecided`;
     }
     const say = words => { $("said").textContent = words; };
     const go = by => { here = Math.max(0, Math.min(shown.length - 1, here + by)); draw(true); };
