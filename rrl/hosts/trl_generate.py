@@ -27,7 +27,9 @@ def check_trainer(trainer: Any, *, functions: Sequence[Any], callback: Any) -> N
 def check_contexts(trainer: Any, starts: Iterable[Start]) -> None:
     """Refuse a prefix behind which the model may not write on as long as the trainer asks. Raises ValueError."""
     new, room = trainer.max_completion_length, _context(trainer)  # once a step: unwrapping a model takes .2 ms
-    for start in starts if room is not None else ():
+    if room is None:
+        return
+    for start in starts:
         prompt, prefix = len(start.problem.prompt), len(start.prefix)
         if prompt + prefix + new > room:
             which = "vllm_max_model_length" if trainer.use_vllm else "the model's max_position_embeddings"
