@@ -141,6 +141,9 @@ def set_aside(run: Path, after: int | None) -> None:
     old.mkdir()
     for path in others:
         path.rename(old / path.name)
+    best = run / "checkpoints" / BEST
+    if best.is_symlink() and not best.exists():  # it named one of those
+        best.unlink()
     log.warning("%d checkpoints of an earlier life of this run are now in %s", len(others), old)
 
 

@@ -13,12 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import checkpoint
+from rrl.sweep.record import HARMLESS
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = (
-    "run.token_budget", "run.checkpoint_every", "run.keep_checkpoints", "run.keep_best", "run.num_threads", "tracker",
-)  # fmt: skip
+MAY_CHANGE = ("run.token_budget", *(key for key in HARMLESS if key not in ("resume", "expected")))
 _MOST_SHOWN = 4
 
 
@@ -40,7 +39,13 @@ def find(resume: str) -> Path:
             f"resume is {resume!r}, which is not a folder; expected a run folder, a checkpoint folder or 'latest'"
         )
     found = checkpoint.latest(Path(resume))
-    return found.resolve() if found.is_symlink() else found  # `best` is a link to a step
+    found = found.resolve() if found.is_symlink() else found  # `best` is a link to a step
+    if not found.resolve().parent.name.startswith("checkpoints"):  # the run goes on in the folder above those
+        raise ValueError(
+            f"resume is {resume!r}, which is in no run's folder of checkpoints; expected a run folder or one such as "
+            "<run>/checkpoints/step_000100: rrl-review and rrl-store open a store that is kept by itself"
+        )
+    return found
 
 
 def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictConfig:
@@ -83,6 +88,13 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
             stored.tracker.console.token_budget = now  # resolved when the run began
     stored.resume = cfg.resume
     return stored
+
+
+def overrides_of(run: Path, now: Sequence[str]) -> list[str]:
+    """What makes a resumed run an arm: the overrides that it began with, then those of this command line."""
+    path = run / ".hydra" / "overrides.yaml"
+    first: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
+    return [*map(str, first), *(override for override in now if not override.startswith("resume="))]
 
 
 def _plain(cfg: DictConfig, dotted: str) -> Any:

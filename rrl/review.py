@@ -121,6 +121,7 @@ def _harm_scorer(config: Any, pool: dict[str, Any]) -> Callable[[Start], float] 
 
 def _page(run: Path, out: Path | None) -> str:
     from rrl import checkpoint
+    from rrl.replay.filter.review import read_decisions
     from rrl.report.review_page import review_page, run_identity
 
     folder = checkpoint.latest(run)
@@ -131,7 +132,11 @@ def _page(run: Path, out: Path | None) -> str:
         "The run reads review.jsonl in its folder at every step, and when it is resumed." if heard else
         "This run has no filter named review and reads no decisions; another one does with "
         "replay/filter=[length,review] replay.filter.review.decisions=<file>.")  # fmt: skip
-    whole = review_page(rows, title=f"{config['name']}, seed {config['seed']}", run=run_identity(home), note=note)
+    decided = _decisions_file(folder, config)
+    whole = review_page(
+        rows, title=f"{config['name']}, seed {config['seed']}", run=run_identity(home), note=note,
+        decided=read_decisions(decided) if decided.is_file() else {},
+    )  # fmt: skip
     target = out or home / "review.html"
     target.write_text(whole, encoding="utf-8")
     return f"{len(rows)} states of {folder} in {target}; open it in a browser, and put the file it saves into {home}"
@@ -186,7 +191,7 @@ def _decisions_file(folder: Path, config: dict[str, Any]) -> Path:
 
 def _home(folder: Path) -> Path:
     """The run that a checkpoint belongs to; a store by itself, as trackers keep one, is its own."""
-    return folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    return folder.parent.parent if folder.parent.name.startswith("checkpoints") else folder
 
 
 if __name__ == "__main__":

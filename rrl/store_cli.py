@@ -18,6 +18,7 @@ examples:
   rrl-store stats seeded
   rrl-store show outputs/my_grpo/checkpoint-100 --tokenizer my/model --num 5
   rrl-store export outputs/2026-01-31/12-00-00 --out states.jsonl
+  rrl-store export outputs/2026-01-31/12-00-00 --out states.parquet      (columns: rrl/replay/export.py)
 A saved store: what import wrote, a checkpoint of a host with our folder in it, or a run of rrl-train.
 Begin a host's run with it: rrl.hosts.build.build([...], tokenizer=..., store="seeded")."""
 
@@ -31,14 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     take.add_argument("files", type=Path, nargs="+", help="JSONL files, or folders of prime-rl runs; then key=value")
     take.add_argument("--tokenizer", required=True, help="name on the hub or folder: the model's that will be trained")
     take.add_argument("--out", type=Path, required=True, help="folder to write")
-    for name, about in (("show", "states as text"), ("export", "states as JSONL"), ("stats", "how much is stored")):
+    verbs_of_stores = {
+        "show": "states as text", "export": "states as JSONL, or as Parquet", "stats": "how much is stored",
+    }
+    for name, about in verbs_of_stores.items():
         verb = verbs.add_parser(name, help=about)
         verb.add_argument("store", type=Path, help="a saved store, see below")
         if name != "stats":
             verb.add_argument("--tokenizer", default="", help="name or folder; without it a host's states are ids")
             verb.add_argument("--num", type=int, default=20 if name == "show" else 0, help="states at most; 0 = all")
         if name == "export":
-            verb.add_argument("--out", type=Path, default=None, help="file to write (default: standard output)")
+            verb.add_argument("--out", type=Path, default=None,
+                              help="file to write; Parquet where it ends in .parquet (default: standard output)")
     arguments = parser.parse_args(argv)
     try:
         said = _VERBS[arguments.verb](arguments)
@@ -72,6 +77,8 @@ def _show(arguments: argparse.Namespace) -> str:
 
 
 def _export(arguments: argparse.Namespace) -> str:
+    if arguments.out is not None and arguments.out.suffix == ".parquet":
+        return _export_parquet(arguments)
     rows = _described(arguments)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if arguments.out is None:
@@ -79,6 +86,15 @@ def _export(arguments: argparse.Namespace) -> str:
     else:
         arguments.out.write_text(text, encoding="utf-8")
     return f"{len(rows)} states of {arguments.store}" + (f" in {arguments.out}" if arguments.out else "")
+
+
+def _export_parquet(arguments: argparse.Namespace) -> str:
+    from rrl.replay.export import write_parquet
+
+    if arguments.num:
+        raise ValueError(f"--num is {arguments.num}; a Parquet file takes all states: leave it out, or write .jsonl")
+    store, decode = _opened(arguments.store, arguments.tokenizer)
+    return f"{write_parquet(store, arguments.out, decode)} states of {arguments.store} in {arguments.out}"
 
 
 def _stats(arguments: argparse.Namespace) -> str:

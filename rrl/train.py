@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def _job(cfg: DictConfig) -> float | None:
     context = HydraConfig.get()
     folder, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
     if OmegaConf.is_missing(context.job, "num") or "RANK" in os.environ:  # a single run, or one of several ranks
-        return _attempt(cfg, folder, overrides, None)
+        return _attempt(cfg, folder, overrides, None, claimed=None)
     try:
         with record.claimed(folder):
             plan = record.plan(folder, cfg)
@@ -57,7 +58,7 @@ def _job(cfg: DictConfig) -> float | None:
                 return plan.value
             if plan.verb == "start":
                 record.clear(folder)
-            return _attempt(cfg, folder, overrides, folder if plan.verb == "resume" else None)
+            return _attempt(cfg, folder, overrides, folder if plan.verb == "resume" else None, claimed=folder)
     except record.Taken as taken:
         return _left(context.mode, str(taken), code=record.TAKEN)
     except ValueError as refusal:
@@ -74,12 +75,25 @@ def _left(mode: RunMode | None, why: str, code: int) -> float:
     return float("nan")
 
 
-def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | None) -> float | None:
-    """Run it, from the newest checkpoint in ``saved`` where that is given, and record how it ended."""
+def _attempt(
+    cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | None, *, claimed: Path | None
+) -> float | None:
+    """Run it, from the newest checkpoint in ``saved`` where that is given, and record how it ended.
+
+    claimed: the folder that is held already. Any other is held here: two processes in one would cut each other's files.
+    """
     mode, main_rank = HydraConfig.get().mode, os.environ.get("RANK", "0") == "0"
     ended: dict[str, Any] = {"status": "failed", "value": None, "error": None, "traceback": None, "fingerprint": None}
+    held = ExitStack()
     try:
-        cfg, folder, checkpoint = _resumed(cfg, folder, overrides, saved)
+        cfg, home, checkpoint = _resumed(cfg, folder, overrides, saved)
+        if main_rank and home != claimed:
+            held.enter_context(record.claimed(home))
+        if checkpoint and saved is None:
+            from rrl.resume import overrides_of
+
+            overrides = overrides_of(home, overrides)
+        folder = home
         ended["fingerprint"] = record.fingerprint(cfg)
         if main_rank:
             from rrl.checkpoint import meta_of
@@ -89,7 +103,7 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
-    except (ValueError, FloatingPointError, OSError) as error:  # they speak to people: one line, no traceback
+    except (ValueError, FloatingPointError, OSError, record.Taken) as error:  # they speak to people: no traceback
         ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
@@ -97,6 +111,7 @@ def _attempt(cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | 
     finally:
         if main_rank:
             record.end(folder, {k: ended[k] for k in ("status", "value", "error", "traceback", "fingerprint")})
+        held.close()
     if ended["status"] == "interrupted" or (ended.get("stop_asked") and mode == RunMode.MULTIRUN):
         raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
     if ended["status"] == "failed":
@@ -117,14 +132,18 @@ def _resumed(
     from rrl import resume
 
     if saved is not None:  # a job of a sweep, whose config is known to be the checkpoint's
-        return cfg, folder, resume.find(str(saved))
+        try:
+            return cfg, folder, resume.find(str(saved))
+        except ValueError as damaged:  # all of them; typing the sweep again would meet them again
+            log.warning("%s: this job does, from its beginning", damaged)
+            return cfg, folder, None
     checkpoint = resume.find(cfg.resume)
     return resume.continued(cfg, overrides, checkpoint), checkpoint.parent.parent, checkpoint
 
 
 def _fallback(error: Exception, folder: Path) -> str:
     """Where to go back to when numbers have become NaN or infinite, or the disk full."""
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, record.Taken)):
         return ""
     from rrl.checkpoint import latest
 

@@ -25,7 +25,7 @@ import torch  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402 - TRL brings it; the line above says what is missing
 
 from rrl.hosts.trl_callback import Saves  # noqa: E402
-from rrl.hosts.trl_generate import any_process, check_context, check_trainer, fill, generate, logprobs_of  # noqa: E402
+from rrl.hosts.trl_generate import any_process, check_contexts, check_trainer, fill, generate, logprobs_of  # noqa: E402
 from rrl.hosts.trl_rewards import Watched  # noqa: E402
 
 LOGGED = (
@@ -128,8 +128,7 @@ class Hooks:
         for place, (start, answer) in enumerate(zip(starts, answers, strict=True), start=first):
             placed = not start.replayed and place % group == group - 1  # one row of G: the last
             plans.append(Plan(start, answer if placed else None))
-        for start in {id(start): start for start in starts if start.replayed}.values():  # once a group
-            check_context(trainer, start.problem, start.prefix)
+        check_contexts(trainer, {id(start): start for start in starts if start.replayed}.values())  # once a group
         return plans
 
     def _behaviour(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 
-from rrl.types import Problem, Tokens
+from rrl.types import Start
 
 
 def check_trainer(trainer: Any, *, functions: Sequence[Any], callback: Any) -> None:
@@ -24,17 +24,20 @@ def check_trainer(trainer: Any, *, functions: Sequence[Any], callback: Any) -> N
                          "callbacks=[hooks.callback]")
 
 
-def check_context(trainer: Any, problem: Problem, prefix: Tokens) -> None:
+def check_contexts(trainer: Any, starts: Iterable[Start]) -> None:
     """Refuse a prefix behind which the model may not write on as long as the trainer asks. Raises ValueError."""
-    new, room = trainer.max_completion_length, _context(trainer)
-    needed = len(problem.prompt) + len(prefix) + new
-    if room is not None and needed > room:
-        which = "vllm_max_model_length" if trainer.use_vllm else "the model's max_position_embeddings"
-        raise ValueError(
-            f"a prompt of {len(problem.prompt)} tokens, a prefix of {len(prefix)} and max_completion_length {new} are "
-            f"{needed} tokens; {which} is {room}. Lower max_completion_length, or cut shorter prefixes: "
-            f"replay.filter.length.max_tokens={max(1, room - len(problem.prompt) - new)}"
-        )
+    new, room = trainer.max_completion_length, _context(trainer)  # once a step: unwrapping a model takes .2 ms
+    if room is None:
+        return
+    for start in starts:
+        prompt, prefix = len(start.problem.prompt), len(start.prefix)
+        if prompt + prefix + new > room:
+            which = "vllm_max_model_length" if trainer.use_vllm else "the model's max_position_embeddings"
+            raise ValueError(
+                f"a prompt of {prompt} tokens, a prefix of {prefix} and max_completion_length {new} are "
+                f"{prompt + prefix + new} tokens; {which} is {room}. Lower max_completion_length, or cut shorter "
+                f"prefixes: replay.filter.length.max_tokens={max(1, room - prompt - new)}"
+            )
 
 
 def any_process(trainer: Any, flag: bool) -> bool:

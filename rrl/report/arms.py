@@ -10,10 +10,11 @@ import numpy as np
 
 from rrl.report.load import Run
 from rrl.report.stats import t_half_widths, t_interval
+from rrl.sweep.record import HARMLESS
 
 STEPS, TOKENS = "progress/step", "progress/sampled_tokens"
 _GRID_POINTS = 200  # of a mean curve: more than a plot's pixels can tell apart
-_NOT_AN_ARM = ("seed", "experiment", "hydra", "tracker", "name")  # override keys that do not make another arm
+_NOT_AN_ARM = ("seed", "experiment", "hydra", "name", "sweeps")  # override keys that do not make another arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,12 @@ class Arm:
 def overrides_of(run: Run) -> dict[str, str]:
     """The overrides that tell arms apart, by key: ["seed=1", "+a.b=2"] -> {"a.b": "2"}."""
     pairs = [str(o).lstrip("+~").split("=", 1) for o in run.summary["overrides"]]
-    return {p[0]: p[1] if len(p) > 1 else "" for p in pairs if p[0].split(".")[0].split("/")[0] not in _NOT_AN_ARM}
+    return {p[0]: p[1] if len(p) > 1 else "" for p in pairs if _tells(p[0])}
+
+
+def _tells(key: str) -> bool:
+    first = key.split(".")[0].split("/")[0]
+    return not {first, key} & {*_NOT_AN_ARM, *HARMLESS}
 
 
 def group_arms(runs: Sequence[Run]) -> list[Arm]:

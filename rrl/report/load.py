@@ -109,6 +109,13 @@ def _aged(row: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
     return {"age_steps": summary["steps"] - row["born_step"], **row} if _is_number(row.get("born_step")) else row
 
 
+def decisions_of(folder: Path) -> dict[str, str]:
+    """Key of a stored prefix -> what people decided on it, as far as review.jsonl in the run's folder can be read."""
+    path = folder / "review.jsonl"
+    lines = _read_jsonl(path)[0] if path.is_file() else []
+    return {str(line["key"]): str(line["decision"]) for line in lines if line.get("key") and line.get("decision")}
+
+
 def find_runs(folders: Sequence[Path]) -> list[Path]:
     """The run folders among and below ``folders``, in path order.
 

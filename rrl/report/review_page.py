@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rrl.report.evaluation.visible import visible
@@ -32,17 +33,23 @@ def run_identity(folder: Path) -> str:
     return f"{home.name} {hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
 
 
-def review_section(rows: Sequence[Mapping[str, Any]], *, run: str, harm: str = "harm", alone: bool = False) -> str:
+def review_section(
+    rows: Sequence[Mapping[str, Any]], *, run: str, decided: Mapping[str, str] = MappingProxyType({}),
+    harm: str = "harm", alone: bool = False,
+) -> str:
     """The page's working part with its style and script: HTML to put anywhere below ``<body>``, once a page.
 
     Args:
       rows: a state each: ``key`` and ``prefix``; besides, where known, ``problem``, ``prompt``, ``task``, ``value``,
         ``uses``, ``wins``, ``harm``, ``born_step``, ``status``, ``origin`` and what was decided before, ``decision``.
       run: names the run; decisions are kept in the reader's browser under it.
+      decided: all that was decided before, by key. What is saved here has it too, also of states that are gone: a
+        rejected one is no longer stored, and whoever replaces the run's file must not let it in again.
       harm: what the harm score is called.
       alone: keys act wherever the focus is; elsewhere only inside this section.
     """
-    attributes = f'data-run="{html.escape(run)}"' + (" data-alone" if alone else "")
+    before = html.escape(json.dumps(dict(decided), separators=(",", ":")))
+    attributes = f'data-run="{html.escape(run)}" data-decided="{before}"' + (" data-alone" if alone else "")
     return (
         f"<style>{_asset('review.css')}</style>\n"
         f'<section class="review" {attributes}>{_frame(rows, harm)}\n'
@@ -51,7 +58,10 @@ def review_section(rows: Sequence[Mapping[str, Any]], *, run: str, harm: str = "
     )
 
 
-def review_page(rows: Sequence[Mapping[str, Any]], *, title: str, run: str, note: str = "", harm: str = "harm") -> str:
+def review_page(
+    rows: Sequence[Mapping[str, Any]], *, title: str, run: str, decided: Mapping[str, str] = MappingProxyType({}),
+    note: str = "", harm: str = "harm",
+) -> str:
     """One self-contained HTML file. note: a line under the title; the rest as ``review_section`` has it."""
     digest = base64.b64encode(hashlib.sha256(_asset("review.js").encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -61,7 +71,7 @@ def review_page(rows: Sequence[Mapping[str, Any]], *, title: str, run: str, note
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>review: {html.escape(title)}</title><link rel="icon" href="data:,"></head>
 <body class="review-alone"><h1>{html.escape(title)}</h1>{below}
-{review_section(rows, run=run, harm=harm, alone=True)}
+{review_section(rows, run=run, decided=decided, harm=harm, alone=True)}
 </body></html>
 """
 

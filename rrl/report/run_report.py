@@ -10,7 +10,7 @@ from rrl.report import page
 from rrl.report.arms import Arm
 from rrl.report.charts import RUN_CHARTS
 from rrl.report.gallery import gallery
-from rrl.report.load import Run, load_run
+from rrl.report.load import Run, decisions_of, load_run
 from rrl.report.phases import phased
 from rrl.report.plots import write_charts
 from rrl.report.review_page import review_section, run_identity
@@ -113,7 +113,11 @@ def _prefixes(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _vetting(run: Run, folder: Path) -> str:
     """The working part of ``rrl-review``'s page, over what this report has."""
-    rows = [row | {"prefix": row["text"]} for row in run.prefixes if {"key", "text"} <= row.keys()][:_MOST_VETTED]
+    decided = decisions_of(folder)
+    rows = [
+        row | {"prefix": row["text"], "decision": decided.get(row["key"], "")}
+        for row in run.prefixes if {"key", "text"} <= row.keys()
+    ][:_MOST_VETTED]  # fmt: skip
     if not rows:
         return '<p class="soft">- (no stored prefixes to decide about)</p>'
     lead = (
@@ -121,7 +125,8 @@ def _vetting(run: Run, folder: Path) -> str:
         "run with replay/filter=[length,review] reads it once a step, and when it is resumed."
         + (f" The {len(rows):,} most used are here." if len(rows) < len(run.prefixes) else "")
     )
-    return f"<p>{page.text(lead)}</p>{review_section(rows, run=run_identity(folder))}"
+    section = review_section(rows, run=run_identity(folder), decided=decided)
+    return f"<p>{page.text(lead)}</p>{section}"
 
 
 def _spell(value: Any) -> str:

@@ -106,10 +106,14 @@ def num_attempts(folder: Path) -> int:
 
 
 def read_done(folder: Path) -> dict[str, Any]:
-    """done.json; empty where there is none."""
+    """done.json; empty where there is none, or where it is damaged: then nobody knows how the attempt ended."""
     path = folder / "done.json"
-    done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return done
+    try:
+        done = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        log.warning("%s cannot be read (%s); the job is taken for a killed one", path, error)
+        return {}
+    return done if isinstance(done, dict) else {}
 
 
 @contextmanager

@@ -35,12 +35,12 @@ class Ended(NamedTuple):
 
 
 class _Running(NamedTuple):
-    """A job that was started. attempts: that its record had before."""
+    """A job that was started. told: lines that its record had before."""
 
     job: Job
     handle: Handle
     since: float
-    attempts: int
+    told: int
 
 
 class Feed(Protocol):
@@ -151,19 +151,22 @@ def _start(job: Job, pool: Pool, view: View) -> _Running | Ended:
     if plan.verb == "skip":
         view.event(job, "skipped", plan.why + _value(plan.value))
         return Ended("skipped", math.nan if plan.value is None else plan.value)
-    attempts, handle = record.num_attempts(job.folder), pool.start(job)
+    told, handle = len(record.events(job.folder)), pool.start(job)
     view.event(job, "started", ", ".join(filter(None, (plan.verb, plan.why, handle.place))))
-    return _Running(job, handle, time.monotonic(), attempts)
+    return _Running(job, handle, time.monotonic(), told)
 
 
 def _finish(one: _Running, code: int, asked: bool, view: View) -> Ended:
     """Read the job's record, or write it where its process could not."""
     job = one.job
-    began = record.num_attempts(job.folder) > one.attempts  # else done.json is still an earlier attempt's
-    done = record.read_done(job.folder) if began else {}
+    new = {event["event"]: event for event in record.events(job.folder)[one.told :]}
+    done = record.read_done(job.folder) if "started" in new else {}  # else done.json is still an earlier attempt's
     if code == record.TAKEN:
         view.event(job, "elsewhere", "another process runs it")
         return Ended("elsewhere", math.nan)
+    if not done and "refused" in new:  # what stands in the folder is another config's, and stays as it is
+        view.failure(job, new["refused"]["error"], "")
+        return Ended("failed", math.nan)
     if not done and asked:
         done = {"status": "interrupted", "value": None, "error": "stopped before its first checkpoint"}
     elif not done:

@@ -214,7 +214,8 @@ def test_a_sweep_named_with_the_wrong_config_dir_is_refused_with_the_right_comma
 def test_a_wrong_checkpoint_costs_one_line(sweep: Path, tmp_path: Path) -> None:
     run = sweep / "1_rrl_s0"
     newest = sorted((run / "checkpoints").iterdir())[-1]
-    broken, other, empty = tmp_path / "broken", tmp_path / "other", tmp_path / "empty"
+    held = tmp_path / "a_run" / "checkpoints"  # outside such a folder resume refuses any: no run to go on in
+    broken, other, empty = held / "broken", held / "other", tmp_path / "empty"
     empty.mkdir()
     shutil.copytree(newest, broken)
     with open(broken / "state.safetensors", "r+b") as file:

@@ -137,3 +137,16 @@ def test_a_loss_that_is_not_a_number_in_one_job_of_a_multirun_stops_no_other(tmp
     states = [json.loads((tmp_path / "sweep" / f"{i}_rrl_s0" / "done.json").read_text()) for i in (0, 1)]
     assert [s["status"] for s in states] == ["failed", "finished"]
     assert "not finite at step 1" in states[0]["error"]
+
+
+def test_a_run_that_is_running_is_not_resumed_beside_itself(tmp_path: Path) -> None:
+    job = start(tmp_path, *LONG, "run.token_budget=500000", "tracker=[jsonl]")
+    wait_for_steps(job, tmp_path / "run", 4)
+    job.send_signal(signal.SIGSTOP)  # it stands still, and still holds its folder
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    (taken,) = many(tmp_path, "rrl-train", [["resume=run"]])
+    after = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    job.kill()
+    job.communicate(timeout=60)
+    assert taken.code == 1 and "rrl-train: run is being run by another process" in taken.err
+    assert after == before

@@ -15,7 +15,7 @@ from rrl.hosts.build import build
 from rrl.hosts.rows import Row, agreed
 from rrl.hosts.task import PromptBook
 from rrl.hosts.trl import Hooks
-from rrl.hosts.trl_generate import check_context
+from rrl.hosts.trl_generate import check_contexts
 from rrl.hosts.trl_rewards import Watched
 from rrl.hosts.versions import require
 from rrl.types import Start
@@ -105,15 +105,15 @@ def test_a_prefix_beyond_the_context_names_what_to_lower() -> None:
     model = types.SimpleNamespace(config=types.SimpleNamespace(max_position_embeddings=20))
     trainer = types.SimpleNamespace(use_vllm=False, max_completion_length=10, model=model,
                                     accelerator=types.SimpleNamespace(unwrap_model=lambda m: m))
-    problem = BOOK.of((2, 5, 9))
-    check_context(trainer, problem, (7,) * 7)  # 3 + 7 + 10 = 20 fit
+    problem = PromptBook(stop=(4,), max_response=10, known={}).of((2, 5, 9))
+    check_contexts(trainer, [Start(problem=problem, prefix=(7,) * 7)])  # 3 + 7 + 10 = 20 fit
     with pytest.raises(ValueError, match=r"prompt of 3 tokens, a prefix of 8 and max_completion_length 10 are 21 "
                                          r"tokens; the model's max_position_embeddings is 20.*length.max_tokens=7"):
-        check_context(trainer, problem, (7,) * 8)
+        check_contexts(trainer, [Start(problem=problem, prefix=(7,) * 8)])
     vllm = types.SimpleNamespace(use_vllm=True, max_completion_length=10,
                                  args=types.SimpleNamespace(vllm_max_model_length=15))
     with pytest.raises(ValueError, match="vllm_max_model_length is 15"):
-        check_context(vllm, problem, (7, 7, 7))
+        check_contexts(vllm, [Start(problem=problem, prefix=(7, 7, 7))])
 
 
 def test_a_prefix_that_leaves_no_room_in_the_response_is_refused() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from rrl.hosts.build import build
 from rrl.hosts.task import HostCodec, PromptBook
@@ -50,6 +51,12 @@ def test_a_store_is_imported_shown_exported_counted_and_begun_with(
     states = [json.loads(line) for line in (tmp_path / "states.jsonl").read_text().splitlines()]
     assert [(s["prompt"], s["prefix"], s["born_step"]) for s in states] == [
         ("<2> <30> <17>", "<11>", -4), ("<2> <30> <17>", "<14>", -1)]
+
+    whole = tmp_path / "states.parquet"
+    assert main(["export", str(out), "--tokenizer", tokenizer, "--out", str(whole)]) == 0
+    assert sorted(row["key"] for row in parquet.read_table(whole).to_pylist()) == sorted(s["key"] for s in states)
+    assert main(["export", str(out), "--num", "1", "--out", str(whole)]) == 1
+    assert "a Parquet file takes all states" in capsys.readouterr().err
 
     session = build(IMPORT, tokenizer=words(), store=out)
     book = PromptBook(stop=(4,), max_response=6, known={})

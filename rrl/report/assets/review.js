@@ -17,6 +17,7 @@
     const rows = JSON.parse($("rows").textContent), alone = "alone" in root.dataset, place = "rrl-review " + root.dataset.run;
     const list = $("list"), tall = $("tall"), inputs = [...root.querySelectorAll(".filters input, .filters select")];
     rows.forEach((row, i) => { row.at = i; row.find = [row.problem, row.prompt, row.prefix].join("\n").toLowerCase(); });
+    const before = JSON.parse(root.dataset.decided || "{}");
     let mine = {}, shown = rows, here = 0, past = [], handle = null, keeps = true;
 
     // ---------------------------------------------------------------- decisions
@@ -61,8 +62,11 @@
     }
 
     // ---------------------------------------------------------------- the file
-    const text = () => rows.filter(decided).map(row => JSON.stringify({ key: row.key, decision: decided(row) }) + "\n").join("");
-    const count = () => rows.filter(decided).length;
+    // All that is decided: of the rows here, and of states that are gone (a rejected one must not come back).
+    const all = () => Object.entries({ ...before, ...Object.fromEntries(rows.map(row => [row.key, decided(row)])), ...mine })
+      .filter(([, decision]) => decision);
+    const text = () => all().map(([key, decision]) => JSON.stringify({ key, decision }) + "\n").join("");
+    const count = () => all().length;
     function download() {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([text()], { type: "application/x-ndjson" }));
@@ -88,7 +92,9 @@
       for (const line of (await file.text()).split("\n").filter(l => l.trim())) {
         try {
           const { key, decision } = JSON.parse(line);
-          if (known.has(key) && DECISIONS.includes(decision)) { found[key] = decision; } else odd++;
+          if (known.has(key) && DECISIONS.includes(decision)) { found[key] = decision; continue; }
+          if (/^[0-9a-f]{16}$/.test(key) && DECISIONS.includes(decision)) before[key] = decision;   // kept for the file
+          odd++;
         } catch { odd++; }
       }
       const taken = rows.filter(row => row.key in found);
@@ -171,7 +177,7 @@
       const each = Object.fromEntries(DECISIONS.map(d => [d, 0]));
       rows.forEach(row => { if (decided(row)) each[decided(row)]++; });
       $("counts").textContent = `${shown.length} of ${rows.length} shown \u00b7 ` + DECISIONS.map(d => `${each[d]} ${d}`).join(" \u00b7 ")
-        + ` \u00b7 ${rows.length - count()} undecided`;
+        + ` \u00b7 ${rows.filter(row => !decided(row)).length} undecided`;
     }
     const say = words => { $("said").textContent = words; };
     const go = by => { here = Math.max(0, Math.min(shown.length - 1, here + by)); draw(true); };

@@ -160,7 +160,10 @@ def test_prune_clears_what_saves_and_deletions_left_that_were_cut_short(tmp_path
 
 def test_checkpoints_of_another_life_are_set_aside_not_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_steps(tmp_path, 0, 100, 200)
+    best = tmp_path / "checkpoints" / checkpoint.BEST
+    best.symlink_to("step_000200")
     checkpoint.set_aside(tmp_path, after=100)
+    assert not best.is_symlink()  # what it named is elsewhere now
     assert kept(tmp_path) == [0, 100] and checkpoint.latest(tmp_path).name == "step_000100"
     assert checkpoint.load(tmp_path / "checkpoints.old1" / "step_000200")[0] == {"step": 200}
     checkpoint.set_aside(tmp_path, after=None)

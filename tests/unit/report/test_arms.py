@@ -30,6 +30,16 @@ def test_seeds_and_trackers_make_no_arm_and_other_overrides_do(tmp_path):
     assert overrides_of(runs[2]) == {"replay.store.slots_per_problem": "4"}
 
 
+def test_what_does_not_change_a_run_makes_no_arm(tmp_path):
+    harmless = ["run.keep_checkpoints=3", "run.num_threads=2", "resume=a", "tracker.jsonl.max_table_rows=9"]
+    runs = [
+        _run(tmp_path / "a", "rrl", 0, [(0, 0.0)], []),
+        _run(tmp_path / "b", "rrl", 1, [(0, 0.0)], harmless),
+        _run(tmp_path / "c", "rrl", 1, [(0, 0.0)], ["run.token_budget=3"]),
+    ]
+    assert [(arm.label, len(arm.runs)) for arm in group_arms(runs)] == [("rrl", 2), ("rrl run.token_budget=3", 1)]
+
+
 def test_an_override_that_all_runs_share_is_not_in_the_label(tmp_path):
     runs = [_run(tmp_path / n, n, 0, [(0, 0.0)], ["run.token_budget=9"]) for n in ("ppo", "rrl")]
     assert [a.label for a in group_arms(runs)] == ["ppo", "rrl"]

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from rrl.report.load import Run
 from rrl.report.review_page import review_page, review_section
+from rrl.report.run_report import _vetting
 from tests.browser import PHONE, WIDE, open_page, overflow
 
 NASTY = '<script>window.ran = 1</script><img src=x onerror="window.ran = 2"></script><!--<b>bold</b>'
@@ -239,3 +241,28 @@ def test_the_page_is_one_file_that_lets_nothing_in_or_out(big: Path) -> None:
     assert not re.search(r'(src|href)="(?!data:)', whole) and not re.search("https?://", whole)
     assert "default-src 'none'" in whole and whole.count("<script") == 2 and NASTY not in whole
     assert "&lt;b&gt;" in review_page([], title="<b>", run="r")
+
+
+def test_decisions_on_states_that_are_gone_stand_in_what_is_saved(tmp_path: Path) -> None:
+    gone, other = "0" * 16, "f" * 16
+    page_of = written(tmp_path, [a_row(0)], decided={gone: "rejected", KEYS[0]: "flagged"})
+    (tmp_path / "review.jsonl").write_text(f'{{"key": "{other}", "decision": "approved"}}\n')
+    with open_page(page_of, WIDE) as (page, errors):
+        page.keyboard.press("a")
+        page.set_input_files("[data-is=file]", tmp_path / "review.jsonl")
+        page.wait_for_function("document.querySelector('[data-is=said]').textContent.includes('0 decisions read')")
+        assert downloaded(page, "s") == {gone: "rejected", KEYS[0]: "approved", other: "approved"}
+        assert errors == []
+
+
+def test_the_section_of_a_report_shows_what_was_decided_before_and_keeps_the_rest(tmp_path: Path) -> None:
+    gone = "0" * 16
+    lines = [{"key": KEYS[0], "decision": "flagged"}, {"key": gone, "decision": "rejected"}]
+    (tmp_path / "review.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"key": "to')
+    prefixes = tuple({"key": key, "text": "x"} for key in KEYS[:2])
+    run = Run(folder=tmp_path, summary={}, records=(), prefixes=prefixes, turned=(), config="", notes=())
+    (tmp_path / "report.html").write_text(_vetting(run, tmp_path))
+    with open_page(tmp_path / "report.html", WIDE) as (page, _):
+        assert "0 approved \u00b7 0 rejected \u00b7 1 flagged \u00b7 1 undecided" in page.inner_text("[data-is=counts]")
+        page.focus("[data-is=list]")
+        assert downloaded(page, "s") == {gone: "rejected", KEYS[0]: "flagged"}

@@ -10,6 +10,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import checkpoint, resume
+from rrl.train import _resumed
 
 CONFIG: dict[str, Any] = {
     "seed": 0, "resume": None, "learner": {"_target_": "a.Adam", "lr": 0.001},
@@ -122,3 +123,31 @@ def test_of_a_damaged_newest_checkpoint_the_one_before_is_taken(folder: Path) ->
     assert resume.find(str(folder.parents[1])) == newer
     (newer / "state.json").write_text("{}")
     assert resume.find(str(folder.parents[1])) == folder
+
+
+def test_what_is_in_no_run_is_not_gone_on_with_in_the_folder_above_it(folder: Path, tmp_path: Path) -> None:
+    store = checkpoint.save(folder.parents[1] / "store", {"replay": 1}, {"config": CONFIG})
+    with pytest.raises(ValueError, match="store', which is in no run's folder of checkpoints; expected a run folder"):
+        resume.find(str(store))
+    aside = folder.parents[1] / "checkpoints.old1"
+    folder.parent.rename(aside)
+    assert resume.find(str(aside / folder.name)) == aside / folder.name
+
+
+def test_a_resumed_run_stays_in_the_arm_that_it_began_in(folder: Path) -> None:
+    run = folder.parents[1]
+    now = ["resume=run", "run.token_budget=2000"]
+    assert resume.overrides_of(run, now) == ["run.token_budget=2000"]
+    (run / ".hydra").mkdir()
+    (run / ".hydra" / "overrides.yaml").write_text("- value.lr=0.003\n- seed=1\n")
+    assert resume.overrides_of(run, now) == ["value.lr=0.003", "seed=1", "run.token_budget=2000"]
+
+
+def test_a_job_of_a_sweep_of_which_no_checkpoint_is_whole_begins_anew(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, cfg = folder.parents[1], typed()
+    assert _resumed(cfg, run, [], run) == (cfg, run, folder)
+    (folder / "state.json").write_text("{}")
+    assert _resumed(cfg, run, [], run) == (cfg, run, None)
+    assert "holds no whole checkpoint: step_000004: state.json has 2 bytes" in caplog.text

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rrl import resume
 from rrl.sweep import record
 from tests.unit.sweep.fakes import config
 
@@ -39,10 +38,6 @@ def test_interpolations_count_by_what_they_stand_for() -> None:
     one = OmegaConf.create({"a": 1, "b": "${a}"})
     two = OmegaConf.create({"a": 1, "b": 1})
     assert record.fingerprint(one) == record.fingerprint(two)
-
-
-def test_what_is_harmless_for_a_record_is_harmless_for_resume() -> None:
-    assert set(record.HARMLESS) == {*resume.MAY_CHANGE, "resume", "expected"} - {"run.token_budget"}
 
 
 @pytest.mark.parametrize(("status", "mark", "checkpoint", "verb"), [
@@ -104,3 +99,12 @@ def test_a_start_from_the_beginning_leaves_nothing_that_could_be_taken_for_its_o
     record.clear(folder)
     assert not (folder / "checkpoints").exists() and not (folder / "summary.json").exists()
     assert (folder / "job.jsonl").exists()
+
+
+def test_a_job_whose_record_is_damaged_is_taken_for_a_killed_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = ended(tmp_path / "job", "interrupted", checkpoint=True)
+    (folder / "done.json").write_text('{"status": "inter')
+    assert record.status_of(folder) == "killed" and record.plan(folder, CFG).verb == "resume"
+    assert "done.json cannot be read" in caplog.text

@@ -170,3 +170,13 @@ def test_what_a_job_prints_is_kept_in_its_folder(tmp_path: Path) -> None:
     ran([one])
     assert (one.folder / "stdout.log").read_text() == "hello\n"
     assert json.loads((one.folder / "done.json").read_text())["value"] == 1.0
+
+
+def test_a_job_that_its_own_process_refuses_leaves_the_result_that_stands_there(tmp_path: Path) -> None:
+    one = job(tmp_path, 0, "end('finished', 0.5)")
+    one.folder.mkdir()
+    words = "note('refused', error='another config'); (folder / 'done.json').write_text('{\"status\": \"finished\"}')"
+    body = one.command[2].split("(folder / \"done.json\").unlink")[0] + words + "; sys.exit(1)"
+    ended, said = ran([one._replace(command=(*one.command[:2], body))])
+    assert ended[0].state == "failed" and "another config" in said
+    assert record.read_done(one.folder) == {"status": "finished"}
