@@ -158,7 +158,7 @@ def _untouched(sample: Any) -> bool:
 def _tokenizer(args: Any) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(args.hf_checkpoint)
+    return AutoTokenizer.from_pretrained(args.hf_checkpoint, trust_remote_code=False)
 
 
 def _folder(root: str, rollout_id: int) -> Path:

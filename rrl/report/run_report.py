@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def _vetting(run: Run, folder: Path) -> str:
     decided = decisions_of(folder)
     rows = [
         row | {"prefix": row["text"], "decision": decided.get(row["key"], "")}
-        for row in run.prefixes if {"key", "text"} <= row.keys()
+        for row in run.prefixes if _whole(row)
     ][:_MOST_VETTED]  # fmt: skip
     if not rows:
         return '<p class="soft">- (no stored prefixes to decide about)</p>'
@@ -127,6 +128,17 @@ def _vetting(run: Run, folder: Path) -> str:
     )
     section = review_section(rows, run=run_identity(folder), decided=decided)
     return f"<p>{page.text(lead)}</p>{section}"
+
+
+def _whole(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of the form that a person can decide about; a file may have been spoilt or edited."""
+    words = ("problem", "prompt", "task", "status", "origin")
+    numbers = [row.get(name) for name in ("value", "uses", "wins", "harm", "born_step")]
+    return (
+        all(isinstance(row.get(name), str) for name in ("key", "text"))
+        and all(isinstance(row.get(name, ""), str) for name in words)
+        and all(n is None or (isinstance(n, (int, float)) and math.isfinite(n)) for n in numbers)
+    )
 
 
 def _spell(value: Any) -> str:
