@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -33,11 +33,21 @@ def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing
     try:
+        check_choices(sys.argv[1:])
         command()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise SystemExit(f"{program}: {explain(error, config_name, sys.argv[1:])}") from None
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
+
+
+def check_choices(argv: Sequence[str]) -> None:
+    """Hydra fails on a list inside a list of options with an error about its own code. Raises ValueError for one."""
+    for argument in argv:
+        group, _, value = argument.lstrip("+~").partition("=")
+        inside = value.strip().removeprefix("[")
+        if value.strip().startswith("[") and re.fullmatch("[a-z_/]+", group) and _options(group) and "[" in inside:
+            raise ValueError(f"{argument}: expected an option of {group}, or a list of options such as [a,b]")
 
 
 def explain(error: Exception, config_name: str, argv: list[str]) -> str:

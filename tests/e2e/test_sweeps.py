@@ -62,7 +62,7 @@ def test_a_sweep_in_processes_of_its_own_shows_progress_and_goes_on_behind_a_cra
 
 # ------------------------------------------------------------------------------------------ killed in the middle
 
-LONG = [*SMALL, "run.token_budget=5000", "run.checkpoint_every=3", "hydra.sweep.dir=sweep", "seed=0,1"]
+LONG = [*SMALL, "run.token_budget=9000", "run.checkpoint_every=3", "hydra.sweep.dir=sweep", "seed=0,1"]
 LAUNCHERS = {
     "proc": ["-j", "2"],
     "slurm": ["hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.max_jobs=2",

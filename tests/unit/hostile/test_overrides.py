@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rrl import build
-from rrl.cli import explain
+from rrl.cli import check_choices, explain
 from rrl.ranks import Ranks
 
 HOSTILE = ["nan", "inf", "-inf", "1e999", "-1", "0", "10000000000000000000000000", "null", "true", "[]", "[1", "{a:b}",
@@ -40,6 +40,7 @@ def outcome(argv: list[str]) -> str:
     """"" where the config passes, else the one line that the command says."""
     GlobalHydra.instance().clear()
     try:
+        check_choices(argv)
         with initialize_config_module("rrl.conf", version_base="1.3"):
             cfg = compose("train", argv)
         build.validate(cfg, Ranks())
@@ -71,6 +72,11 @@ def test_any_text_is_one_line(text: str) -> None:
 @given(data=st.data())
 def test_any_two_values_pass_or_are_one_line(keys: list[str], data: st.DataObject) -> None:
     check([f"{data.draw(st.sampled_from(keys))}={data.draw(st.sampled_from(HOSTILE))}" for _ in range(2)])
+
+
+@pytest.mark.parametrize("argument", ["tracker=[[jsonl],console]", "+replay/filter=[[[[]]]]"])
+def test_a_list_in_a_list_of_options_is_one_line(argument: str) -> None:
+    assert outcome([argument]).startswith(f"{argument}: expected an option of ")
 
 
 @pytest.mark.parametrize(("value", "shown"), [("nan", "nan"), (".nan", "'.nan'"), ("1e", "'1e'"), ("true", "True")])
