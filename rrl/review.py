@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rrl import durable
 from rrl.starts import Start, plain
 
 _EPILOG = """\
@@ -172,9 +172,8 @@ def _import(run: Path, file: Path) -> str:
     verdicts = read_decisions(file)
     known = read_decisions(target) if target.is_file() else {}
     merged = known | verdicts
-    beside = target.with_name(target.name + ".tmp")
-    beside.write_text("".join(json.dumps({"key": k, "decision": d}) + "\n" for k, d in sorted(merged.items())))
-    os.replace(beside, target)  # a run may read it at any time
+    lines = "".join(json.dumps({"key": k, "decision": d}) + "\n" for k, d in sorted(merged.items()))
+    durable.write_text(target, lines)  # whole at any time: a run may be reading it
     counts = Counter(verdicts.values())
     new = sum(known.get(key) != decision for key, decision in verdicts.items())
     each = ", ".join(f"{counts[said]} {said}" for said in DECISIONS)

@@ -61,20 +61,17 @@ def capability_of(tensor: torch.Tensor) -> tuple[int, int]:
 
 def row_config(vocab_size: int, itemsize: int = 4, capability: tuple[int, int] = HOPPER) -> RowConfig:
     """Of a kernel with one program a row, by vocabulary and bytes of a logit; no wider than the row."""
-    best = nearest(_ROWS, capability[0], itemsize, vocab_size)
-    return best._replace(block=min(best.block, _power_of_two(vocab_size)))
+    return _no_wider(_ROWS, vocab_size, itemsize, capability)
 
 
 def scan_config(longest: int, itemsize: int = 4, capability: tuple[int, int] = HOPPER) -> RowConfig:
     """Of a kernel with one program a segment, by the longest; fewer tokens a step where rows are short."""
-    best = nearest(_SCANS, capability[0], itemsize, longest)
-    return best._replace(block=min(best.block, _power_of_two(longest)))
+    return _no_wider(_SCANS, longest, itemsize, capability)
 
 
 def group_config(longest: int, itemsize: int = 4, capability: tuple[int, int] = HOPPER) -> RowConfig:
     """Of a kernel with one program a group, by the rows that it looks at."""
-    best = nearest(_GROUPS, capability[0], itemsize, longest)
-    return best._replace(block=min(best.block, _power_of_two(longest)))
+    return _no_wider(_GROUPS, longest, itemsize, capability)
 
 
 def head_chunk(device: str, vocab_size: int, logit_bytes: int) -> int:
@@ -99,6 +96,12 @@ def nearest(table: Table[Config], major: int, itemsize: int, size: int) -> Confi
         return abs(key[0] - major), key[0], abs(key[1] - itemsize), too_small, -key[2] if too_small else key[2]
 
     return table[min(table, key=distance)]
+
+
+def _no_wider(table: Table[RowConfig], size: int, itemsize: int, capability: tuple[int, int]) -> RowConfig:
+    """The nearest entry, its block no wider than what it reads."""
+    best = nearest(table, capability[0], itemsize, size)
+    return best._replace(block=min(best.block, _power_of_two(size)))
 
 
 def _power_of_two(size: int) -> int:

@@ -102,16 +102,7 @@ def cuts(sizes: list[int], most: int) -> list[tuple[int, int]]:
 
     Groups of 2, 3, 2 and 9 rows, most 5: rows 0-5, 5-7, 7-12, 12-16.
     """
-    parts, first, last = [], 0, 0
-    for size in sizes:
-        if last > first and last + size - first > most:
-            parts.append((first, last))
-            first = last
-        last += size
-        while last - first > most:
-            parts.append((first, first + most))
-            first += most
-    return [*parts, (first, last)] if last > first else parts
+    return _cut([(0, [0] * size) for size in sizes], most, math.inf)
 
 
 def cuts_of(sequences: Sequences, *, most_rows: int, most_tokens: int) -> list[tuple[int, int]]:
@@ -121,22 +112,30 @@ def cuts_of(sequences: Sequences, *, most_rows: int, most_tokens: int) -> list[t
     too much alone is cut; one row always fits. Contexts of 5 with rows of 2, 2 and 2, then 4, most_tokens 10: rows
     0-2 (9 tokens), 2-3 (7), 3-4 (9).
     """
-    rows_left, tokens_left = most_rows or sequences.num_rows, most_tokens or math.inf
     heard = sequences.given_offsets[sequences.offsets]
     own = (sequences.lengths + heard[1:] - heard[:-1]).tolist()
-    groups = torch.unique_consecutive(sequences.start_index, return_counts=True)
+    found = torch.unique_consecutive(sequences.start_index, return_counts=True)
+    groups, end = list[tuple[int, list[int]]](), 0
+    for start, size in zip(*(x.tolist() for x in found), strict=True):
+        begin, end = end, end + size
+        groups.append((len(sequences.starts[start].context), own[begin:end]))
+    return _cut(groups, most_rows or sequences.num_rows, most_tokens or math.inf)
+
+
+def _cut(groups: Sequence[tuple[int, Sequence[int]]], most_rows: int, most_tokens: float) -> list[tuple[int, int]]:
+    """(first, last) of parts; groups: tokens that a group's rows share, and those of each row."""
     parts, first, used, end = [], 0, 0, 0
-    for start, size in zip(*(x.tolist() for x in groups), strict=True):
-        begin, end, context = end, end + size, len(sequences.starts[start].context)
-        together = end - first <= rows_left and used + context + sum(own[begin:end]) <= tokens_left
+    for shared, own in groups:
+        begin, end = end, end + len(own)
+        together = end - first <= most_rows and used + shared + sum(own) <= most_tokens
         if begin > first and not together:
             parts.append((first, begin))
             first, used = begin, 0
-        for i in range(begin, end):
-            more = own[i] + (context if i == begin else 0)
-            if i > first and (i - first == rows_left or used + more > tokens_left):  # a start that is too much alone
+        for i, tokens in enumerate(own, begin):
+            more = tokens + (shared if i == begin else 0)
+            if i > first and (i - first == most_rows or used + more > most_tokens):  # a group that is too much alone
                 parts.append((first, i))
-                first, used, more = i, 0, own[i] + context
+                first, used, more = i, 0, tokens + shared
             used += more
     return [*parts, (first, end)] if end else []
 

@@ -11,13 +11,13 @@ without pickles.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rrl import durable
 from rrl.replay.problem_file import ProblemFile, problems_from
 from rrl.replay.segment_files import read_arrays, write_arrays
 from rrl.replay.shelf import COLUMNS
@@ -61,15 +61,7 @@ class Segments:
         self._write_problems(store)
         manifest = {"format": FORMAT, "step": store.step, "last_evicted_problem": store.last_evicted_problem,
                     "files": self._files}  # fmt: skip
-        beside = self._folder / "manifest.json.tmp"
-        with open(beside, "w", encoding="utf-8") as handle:
-            json.dump(manifest, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(beside, self._folder / "manifest.json")
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        durable.write_text(self._folder / "manifest.json", json.dumps(manifest))
         for path in self._folder.glob("*_*.npz"):  # of before, or of a save that was killed
             if path.name not in self._files:
                 path.unlink()

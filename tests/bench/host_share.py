@@ -11,7 +11,6 @@ estimator in it, which any loop pays; adapter = the rest.
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from tests.bench.rows import write_csv
 from tests.hosts.words import words
 
 
@@ -111,10 +111,7 @@ def main() -> None:
         for size in ("tiny", "text"):
             rows.append(share(size, args.steps, Path(folder) / size) | {k: made[k] for k in ("device", "commit")})
             print(rows[-1])
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
 
 
 if __name__ == "__main__":

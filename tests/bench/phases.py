@@ -9,13 +9,14 @@ the run's steps from its own metrics.jsonl.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.bench.rows import write_csv
 
 PHASES = ("rescore", "draw", "rollout", "score", "estimate", "observe", "learn", "fit", "step")
 
@@ -59,10 +60,7 @@ def main() -> None:
                 figures = measured(Path(folder) / f"{policy}_{repetition}", policy, args.budget)
                 rows.append({"policy": policy, "repetition": repetition, **figures, "commit": made["commit"]})
                 print(rows[-1])
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ holds off almost nothing. The plain arm's interpreter starts with -I -S, as fast
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import resource
 import shutil
@@ -31,6 +30,7 @@ LIMITS = {"cpu_s": 4, "wall_s": 60.0, "memory_mb": 512, "output_kb": 1024}
 # A short solution with one test, as stdin and as calls; three imports, as solutions have them.
 SOURCE = """
 import sys, math, collections
+from tests.bench.rows import write_csv
 def solve(values):
     held = collections.Counter(values)
     return [math.gcd(*values), sum(held.values())]
@@ -121,10 +121,7 @@ def main() -> None:
                 "cpu_ms_per_program": round(1e3 * cpu, 2),
                 "load": round(os.getloadavg()[0], 1), "device": made["device"], "commit": made["commit"],
             })  # fmt: skip
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
     by = {arm: [r["programs_per_s"] for r in rows if r["arm"] == arm] for arm in runs}
     for arm, figures in by.items():
         ratios = [figure / slow for figure, slow in zip(figures, by["plain"], strict=True)]

@@ -9,7 +9,6 @@ group-mean baseline (rrl: value=group_mean). Writes a CSV: one row per repetitio
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
 import time
@@ -17,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from tests.bench.rows import write_csv
 
 SAMPLES = 8
 SETTING = (
@@ -148,10 +149,7 @@ def main() -> None:
                 where = {"device": made["device"], "commit": made["commit"]}
                 rows.append({"who": who, "repetition": repetition, "rows": args.rows, **measured, **where})
             print({who: f"{s * 1e3:.1f} ms a step" for who, s in seconds.items()})
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
     median = {w: statistics.median(r["sequences_per_s"] for r in rows if r["who"] == w) for w in ("trl", "rrl")}
     ratio = median["rrl"] / median["trl"]
     print(f"median sequences/s: trl {median['trl']:.0f}, rrl {median['rrl']:.0f}, ratio {ratio:.1f}")

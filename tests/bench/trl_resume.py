@@ -9,7 +9,6 @@ resumed from each of them, and compared with the unbroken run from there on. One
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import tempfile
 from contextlib import suppress
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+from tests.bench.rows import write_csv
 
 PROBLEMS, A_STEP, EPOCHS = 12, 4, 3
 STEPS = EPOCHS * PROBLEMS // A_STEP
@@ -134,10 +135,7 @@ def main() -> None:
             for stop in range(1, STEPS):
                 rows.append(compared(who, whole, train(Path(name), stop), stop))
                 print(rows[-1], flush=True)
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,21 +63,27 @@ def records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def exit_code_of(main: Callable[[], Any]) -> int:
+    """Run it, and do with its end what the interpreter does."""
+    try:
+        main()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            sys.stderr.write(stop.code + "\n")
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 def _fork(main: Any, arguments: list[str], out: Path, err: Path) -> int:
     child = os.fork()
     if child == 0:
         for path, number in ((out, 1), (err, 2)):
             os.dup2(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
-        sys.argv, code = arguments, 0
-        try:
-            main()
-        except SystemExit as stop:  # what the interpreter does with one
-            if isinstance(stop.code, str):
-                sys.stderr.write(stop.code + "\n")
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:  # noqa: BLE001  (so does the interpreter)
-            traceback.print_exc()
-            code = 1
+        sys.argv = arguments
+        code = exit_code_of(main)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -10,7 +10,6 @@ that fail; SIGTERM; every file of a checkpoint damaged in four ways. A row a fau
 from __future__ import annotations
 
 import argparse
-import csv
 import errno
 import os
 import random
@@ -24,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.bench.rows import write_csv
 from tests.faults import faults
 from tests.faults.process import EVERY, KILLED, TINY, Ended, records, train, warm
 
@@ -243,10 +243,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rows = run(args.kills, args.terminations, args.seed)
-    with open(args.out, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
     print(dict(Counter(row["fault"] for row in rows)))
     bad = [row["number"] for row in rows if not sound(row)]
     print(f"{len(rows)} faults; lost steps {sum(r['lost_steps'] for r in rows)}, differing records "

@@ -8,10 +8,11 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.e2e.commands import exit_code_of
 
 # Tiny, with everything that has a state: replay from the first step on, a critic, a checkpoint every third step.
 TINY = (
@@ -79,21 +80,17 @@ def _become(folder: Path, arguments: Sequence[str], fault: Callable[[], None] | 
     for number in (1, 2):
         os.dup2(os.open(out, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND), number)
     os.chdir(folder)
-    sys.argv, code = ["rrl-train", *arguments], 0
-    try:
+    sys.argv = ["rrl-train", *arguments]
+
+    def struck() -> None:
         _watch(note)
         if fault is not None:
             fault()
         from rrl.train import main
 
         main()
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            sys.stderr.write(stop.code + "\n")
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:  # noqa: BLE001  (so does the interpreter)
-        traceback.print_exc()
-        code = 1
+
+    code = exit_code_of(struck)
     sys.settrace(None)
     sys.stdout.flush()
     sys.stderr.flush()
