@@ -13,7 +13,7 @@ import torch
 
 from rrl.policy.layout import Layout
 from rrl.policy.prefix.flex import attention_of
-from rrl.policy.prefix.refusals import KINDS
+from rrl.policy.prefix.refusals import inseparable
 
 CHOICES = ("auto", "always", "never")
 
@@ -26,10 +26,9 @@ def packs(decoder: Any, choice: str) -> bool:
     """
     if choice != "always":
         return choice == "auto" and attention_of(decoder).startswith("flash_attention")
-    kinds = set(getattr(decoder.config, "layer_types", None) or ()) - KINDS
-    if kinds or not getattr(decoder, "_supports_attention_backend", False):
-        what = f"layers of kind {', '.join(sorted(kinds))}" if kinds else "an attention of its own"
-        raise ValueError(f"policy.packing is always, but {type(decoder).__name__} has {what}; expected auto or never")
+    reason = inseparable(decoder)
+    if reason is not None:
+        raise ValueError(f"policy.packing is always, but {reason}; expected auto or never")
     return True
 
 

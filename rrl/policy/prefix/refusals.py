@@ -19,12 +19,10 @@ def refusal(decoder: Any, backend: str) -> str | None:
     - A dropped attention weight would be dropped for one row of a group and for all of them alike.
     - transformers drops the cache under gradient checkpointing, and with it the context.
     """
-    kinds = set(getattr(decoder.config, "layer_types", None) or ()) - KINDS
     attention, name = attention_of(decoder), type(decoder).__name__
-    if kinds:
-        return f"{name} has layers of kind {', '.join(sorted(kinds))}"
-    if not getattr(decoder, "_supports_attention_backend", False):
-        return f"{name} does not take its attention from transformers' interface"
+    reason = inseparable(decoder)
+    if reason is not None:
+        return reason
     if attention not in ("sdpa", "eager"):
         return f"attn_implementation is {attention}, which takes no mask of its own; sdpa and eager do"
     if decoder.training and any(getattr(part, "attention_dropout", 0.0) for part in decoder.modules()):
@@ -33,6 +31,16 @@ def refusal(decoder: Any, backend: str) -> str | None:
         return "gradient checkpointing switches the cache off"
     if backend == "flex":
         return _flex_refusal(decoder, attention)
+    return None
+
+
+def inseparable(decoder: Any) -> str | None:
+    """Why what stands in one row cannot be kept apart in this decoder, or None."""
+    kinds, name = set(getattr(decoder.config, "layer_types", None) or ()) - KINDS, type(decoder).__name__
+    if kinds:
+        return f"{name} has layers of kind {', '.join(sorted(kinds))}"
+    if not getattr(decoder, "_supports_attention_backend", False):
+        return f"{name} does not take its attention from transformers' interface"
     return None
 
 
