@@ -18,6 +18,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rrl.terminal import open_streams
+
 
 def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
     """Run a Hydra command; what is wrong with its command line becomes one line.
@@ -27,6 +29,7 @@ def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
       command: the function that ``hydra.main`` decorated.
       config_name: its primary config, whose keys are the choices.
     """
+    open_streams()
     asked = os.environ.get("HYDRA_FULL_ERROR")
     if asked == "1":
         command()

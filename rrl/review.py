@@ -13,6 +13,7 @@ from typing import Any
 
 from rrl import durable
 from rrl.starts import Start, plain
+from rrl.visible import json_line
 
 _EPILOG = """\
 examples:
@@ -148,11 +149,11 @@ def _export(run: Path, out: Path | None, waiting: bool) -> str:
     folder = checkpoint.latest(run)
     rows = stored_prefixes(folder)
     shown = [row for row in rows if row["status"] == "quarantine" or not waiting]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in shown)
+    text = "".join(json_line(row) for row in shown)
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text)
+        out.write_text(text, encoding="utf-8")
     return f"{len(shown)} of {len(rows)} prefixes of {folder}" + (f" in {out}" if out else "")
 
 

@@ -26,6 +26,7 @@ from rrl.cli import speak
 from rrl.starts import plain
 from rrl.sweep import record
 from rrl.sweep.folder import refuse_folder_of_sweeps
+from rrl.typed import typed
 
 if TYPE_CHECKING:
     from rrl.build import House
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rrl.types import Metrics
 
 log = logging.getLogger(__name__)
-
 
 
 def main() -> None:
@@ -188,7 +188,10 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     }  # fmt: skip
     if ranks.is_main:
         durable.write_text(output_dir / "summary.json", json.dumps(summary, indent=2))
-        finish_run(output_dir)
+        try:
+            finish_run(output_dir)
+        except (OSError, ValueError) as error:  # nobody reads our output, no room for plots: the run is what it is
+            log.error("the run is %s; its report is not whole (%s); rrl-report makes it", status, error)
     return summary | {"stop_asked": asked}
 
 
@@ -219,7 +222,7 @@ def _train(
             progress = loop.train(house, progress, saver.after_step)
         except StopRequested as stop:
             progress, status = stop.progress, "interrupted"
-            log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
+            log.warning("stopped at step %d; go on with: %s", progress.step, typed("rrl-train", "resume", output_dir))
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
     house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
