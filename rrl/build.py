@@ -8,6 +8,7 @@ the same for a whole config without building anything.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ TOP = (
     "evaluate", "tracker", "run", "name", "seed", "kernels", "resume", "expected",
 )  # fmt: skip
 """Keys of a composed config."""
+
+_NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,9 @@ def validate(cfg: DictConfig, ranks: Ranks) -> None:
         )
     if unknown := sorted(str(k) for k in set(cfg) - set(TOP)):
         raise ValueError(f"{unknown[0]} is not a key of the config; expected one of: {', '.join(TOP)}")
+    if not isinstance(cfg.name, str) or not _NAME.fullmatch(cfg.name):
+        raise ValueError(f"name is {str(cfg.name)[:120]!r}; expected a text of 1 to 100 characters, without / and "
+                         "control characters: it names the run's folder")
     check(OmegaConf.to_container(cfg, resolve=True))
     _check_run(cfg, ranks)
     if type(cfg.seed) is not int or cfg.seed < 0:

@@ -42,10 +42,11 @@ def json_line(row: Any) -> str:
 def csv_cell(value: object) -> object:
     """``value`` for a CSV that somebody opens in a spreadsheet: text that it would take for a formula gets an
     apostrophe before it, as the spreadsheet itself writes such text. Numbers stay."""
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if not isinstance(value, str):
         return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
+    if value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        try:
+            float(value)
+        except ValueError:
+            value = f"'{value}"
+    return shown(value)

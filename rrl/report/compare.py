@@ -31,7 +31,6 @@ from rrl.report.runs_csv import write_csv
 from rrl.report.sections import aggregate_section, cost_section, exploration_section, settings_section
 from rrl.report.stats import paired_permutation, t_interval
 from rrl.report.summary import print_notes, print_pointers
-from rrl.visible import visible
 
 _COLUMNS = {
     "hard success": HEADLINE,
@@ -45,7 +44,6 @@ _COLUMNS = {
 
 
 _MOST_IN_TITLE = 4  # arms
-_MOST_OF_A_LABEL = 400  # characters in a terminal's table
 _MOST_ARMS = 24  # whose curves a reader can tell apart, and a terminal's table can hold
 
 
@@ -142,7 +140,7 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     for arm in arms:
         # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
         cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
-        table.add_row(Text(visible(f"{arm.label} ({len(arm.runs)})", _MOST_OF_A_LABEL)), *cells)  # [a,b] is no markup
+        table.add_row(Text(f"{arm.label} ({len(arm.runs)})"), *cells)  # [a,b] is no markup
     console.print(table)
     print_notes(console, comparison.notes)
     print_pointers(console, report=comparison.html, next_command=next_command)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rrl.terminal import screen
 from rrl.typed import typed
+from rrl.visible import shown
 
 _MOST_ROWS = 8
 _USUAL = (
@@ -80,7 +81,7 @@ def print_summary(summary: Mapping[str, Any], *, notes: Sequence[str], next_comm
         f"{summary['name']}, seed {summary['seed']}: {summary['status']} after {summary['steps']} steps, "
         f"{summary['sampled_tokens']:,} sampled tokens, {summary['seconds']:.0f} s"
     )
-    console.print(title, style="bold", markup=False, soft_wrap=True)
+    console.print(shown(title), style="bold", markup=False, soft_wrap=True)
     table = Table(box=box.ROUNDED)
     table.add_column("metric", no_wrap=True)
     for heading in ("measured", "expected", "verdict"):
@@ -96,7 +97,7 @@ def print_summary(summary: Mapping[str, Any], *, notes: Sequence[str], next_comm
 def print_notes(console: Console, notes: Sequence[str]) -> None:
     """What a reader must know of the files, each on one line."""
     for note in notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {shown(note)}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_pointers(console: Console, *, report: Path, next_command: str) -> None:
