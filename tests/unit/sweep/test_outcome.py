@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ def ended(folder: Path, status: str, error: str | None) -> None:
     record.end(folder, {"status": status, "value": None, "error": error, "traceback": None, "fingerprint": "x"})
 
 
-def test_failed_and_refused_jobs_of_this_multirun_make_its_exit_code(tmp_path: Path) -> None:
+def test_failed_and_refused_jobs_of_this_multirun_make_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     ended(tmp_path / "old", "failed", "long ago")
     outcome = Outcome()
+    outcome.on_multirun_start(config)
+    monkeypatch.setattr(time, "time", lambda: 0.0)   # the clock was set back, or the job's node has another
     ended(tmp_path / "a", "finished", None)
     outcome.on_multirun_end(config)   # nothing failed since
     ended(tmp_path / "b", "failed", "run.x is 0")
