@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rrl import checkpoint
-from rrl.protocols import Relative
+from rrl.protocols import Growing, Relative, Replay
 from rrl.records import Progress, Signals
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Saver:
     def _save(self, progress: Progress) -> str:
         """What went wrong, in words; "" where nothing did."""
         house, best = self._house, self._house.run.keep_best
-        state = {room: getattr(house, room).state_dict() for room in ROOMS}
+        state = {room: getattr(house, room).state_dict() for room in ROOMS if room != "replay"}
+        state["replay"] = remembered(house.replay, house.run.keep_checkpoints)
         if isinstance(house.task, Relative):
             state["task"] = house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
@@ -77,18 +78,23 @@ class Saver:
             house.tracker.sync()  # a checkpoint on disk whose records are not would leave a hole in metrics.jsonl
             folder = checkpoint.save(self._dir / "checkpoints" / f"step_{progress.step:06d}", state, meta)
             checkpoint.prune(self._dir, house.run.keep_checkpoints, best)
-            self._show(folder, {"replay": state["replay"]}, meta)
+            self._show(folder, state["replay"], meta)
         except OSError as error:
             return str(error)
         return ""
 
-    def _show(self, folder: Path, remembered: dict[str, Any], meta: dict[str, Any]) -> None:
+    def _show(self, folder: Path, replay: dict[str, Any], meta: dict[str, Any]) -> None:
         """Offer a new checkpoint, and what is remembered alone, to the trackers that keep such things."""
         tracker = self._house.tracker
         if tracker.wants("checkpoint"):
             tracker.artifact(folder, "checkpoint")
         if tracker.wants("store"):  # a checkpoint too, of one room: rrl-review opens it
-            tracker.artifact(checkpoint.save(self._dir / "store", remembered, meta), "store")
+            tracker.artifact(checkpoint.save(self._dir / "store", {"replay": replay}, meta), "store")
+
+
+def remembered(replay: Replay, kept: int) -> dict[str, Any]:
+    """A replay's state for a checkpoint, one of ``kept`` that stand side by side."""
+    return replay.growing_state(kept=kept) if isinstance(replay, Growing) else replay.state_dict()
 
 
 def restore(house: House, folder: Path) -> Progress:

@@ -25,16 +25,11 @@ from rrl.replay.lock import locked
 from rrl.replay.lottery import RACE_UP_TO, Lottery
 from rrl.replay.numbers import check_numbers
 from rrl.replay.observe import (
-    Seen,
-    harvest_metrics,
-    harvest_of,
-    in_canonical_order,
-    locate,
-    replayed_metrics,
-    store_metrics,
+    Seen, harvest_metrics, harvest_of, in_canonical_order, locate, replayed_metrics, store_metrics
 )  # fmt: skip
 from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
+from rrl.replay.segments import Turns
 from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
 from rrl.replay.trials import load_state, state_of, tell
@@ -72,7 +67,7 @@ class Replay:
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
         self._rescore_every, self._max_score_age = rescore_every, max_score_age
-        self._mixture, self._lottery = drawing.Mixture(eps_uniform, eps_stale), Lottery()
+        self._mixture, self._lottery, self._files = drawing.Mixture(eps_uniform, eps_stale), Lottery(), Turns()
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
@@ -212,7 +207,12 @@ class Replay:
 
     @locked
     def state_dict(self) -> dict[str, Any]:
-        return {"store": self.store.state_dict(), "schedule": self._schedule.state_dict(),
+        return self.growing_state(kept=0)
+
+    @locked
+    def growing_state(self, *, kept: int) -> dict[str, Any]:
+        """For a checkpoint, one of ``kept`` that stand side by side: a large store writes what is new into it."""
+        return {"store": self._files.state(self.store, self._lock, kept), "schedule": self._schedule.state_dict(),
                 "selection": state_of(self._selection), "alarms": self._alarms.state_dict(),
                 "last_rescore": self._last_rescore, "heard": self._heard, "spelling": self._spelling}
 
@@ -221,7 +221,7 @@ class Replay:
         """Restore, and hear what people decided since. Raises ValueError where the store is of another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
-        self._lottery = Lottery()
+        self._lottery, self._files = Lottery(), Turns()  # rows are numbered anew
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
