@@ -1,8 +1,8 @@
 """Checkpoints: a folder of safetensors and JSON, sealed by a manifest, written beside and renamed into place.
 
 Never a pickle. Names of tensors are paths in the nested state; everything else stands in JSON. A large prefix store
-stands in files of its own, which checkpoints share (``rrl.replay.segments``). ``rrl.durable`` makes a checkpoint whole or
-absent, ``rrl.manifest`` knows a damaged file by its name.
+stands in files of its own, which checkpoints share (``rrl.replay.segments``). ``rrl.durable`` makes a checkpoint whole
+or absent, ``rrl.manifest`` knows a damaged file by its name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BEST = "best"
 
 
 def save(folder: Path, state: dict[str, Any], meta: dict[str, Any]) -> Path:
-    """Write ``state`` (nested dicts and lists of tensors, arrays, plain values and ``Part``) and ``meta`` to ``folder``.
+    """Write ``state`` (nested dicts and lists of tensors, arrays, plain values and ``Part``s) and ``meta``.
 
     Raises:
       ValueError: something in the state is of no such kind; it is named by its place.

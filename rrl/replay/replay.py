@@ -25,7 +25,13 @@ from rrl.replay.lock import locked
 from rrl.replay.lottery import RACE_UP_TO, Lottery
 from rrl.replay.numbers import check_numbers
 from rrl.replay.observe import (
-    Seen, harvest_metrics, harvest_of, in_canonical_order, locate, replayed_metrics, store_metrics
+    Seen,
+    harvest_metrics,
+    harvest_of,
+    in_canonical_order,
+    locate,
+    replayed_metrics,
+    store_metrics,
 )  # fmt: skip
 from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
@@ -58,11 +64,9 @@ class Replay:
         rescore_every: int, max_score_age: int, eps_uniform: float, eps_stale: float, max_per_problem: int,
         max_replay_frac: float, posterior_decay: float, root_decay: float, max_credits: int,
     ) -> None:
-        check_numbers(
-            rescore_every=rescore_every, max_score_age=max_score_age, eps_uniform=eps_uniform, eps_stale=eps_stale,
-            max_per_problem=max_per_problem, max_replay_frac=max_replay_frac, posterior_decay=posterior_decay,
-            root_decay=root_decay, max_credits=max_credits,
-        )
+        check_numbers(rescore_every=rescore_every, max_score_age=max_score_age, eps_uniform=eps_uniform,
+                      eps_stale=eps_stale, max_per_problem=max_per_problem, max_replay_frac=max_replay_frac,
+                      posterior_decay=posterior_decay, root_decay=root_decay, max_credits=max_credits)
         self.store = store
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
@@ -75,9 +79,7 @@ class Replay:
         self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
 
     @locked
-    def rescore(
-        self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress
-    ) -> None:
+    def rescore(self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress) -> None:
         """Every ``rescore_every`` steps: today's P(solved) of all unparked states and of their bare problems.
 
         Args:
@@ -234,10 +236,8 @@ class Replay:
     def _states(
         self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress
     ) -> list[Start]:
-        return drawing.picked_starts(
-            self.store, picks, eligible, plan, progress, selection=self._selection, mixture=self._mixture,
-            max_per_problem=self._max_per_problem, seed=self._seed,
-        )
+        return drawing.picked_starts(self.store, picks, eligible, plan, progress, selection=self._selection,
+                                     mixture=self._mixture, max_per_problem=self._max_per_problem, seed=self._seed)
 
     def _draw_metrics(self, attempts: Sequence[Attempt], seen: Sequence[Seen], progress: Progress) -> Metrics:
         plan = self._schedule.plan(progress)

@@ -1,8 +1,8 @@
 """A checkpoint of a large store: all of it, a step's change through the whole of a save, reading back, and the disk.
 
-A store of ``--entries`` prefixes of 300 tokens is saved as a run saves it (``checkpoint.save`` and ``prune``, two kept and
-the first besides), then 50 times after a step that adds 64 prefixes (and evicts as many, where ``--full``), books 512 rows
-and, every tenth time, re-scores everything. The room of the policy is left out: its tensors are written as ever.
+A store of ``--entries`` prefixes of 300 tokens is saved as a run saves it (``checkpoint.save`` and ``prune``, two kept
+and the first besides), then 50 times after a step that adds 64 prefixes (and evicts as many, where ``--full``), books
+512 rows and, every tenth time, re-scores everything. The other rooms are left out: they are written as ever.
 
     python -m tests.bench.checkpoint_delta --entries 1000000 --out docs/results/checkpoint_delta.csv
 """

@@ -123,12 +123,11 @@ def test_a_folder_stays_within_about_twice_its_store_and_some_dozens_of_files(
         churn(store, generator, 25)
         last.append(folder := save())
         tokens = store.shelf.columns["length"][store.shelf.all_rows()].sum()
-        size = {kind: sum(p.stat().st_size for p in folder.glob(f"store_*{kind}.safetensors")) for kind in segments.KINDS}
+        size = {kind: sum((folder / name).stat().st_size for name in names(folder, kind)) for kind in segments.KINDS}
         numbers = len(store) * store.shelf.columns.row_bytes
         assert size["tokens"] <= 2 * 4 * tokens + 100 * len(names(folder, "tokens"))   # 100: a file's header
         assert size["numbers"] <= 4 * numbers + (1 << 16) + 10_000 * len(names(folder, "numbers"))
-        # tokens: 8 of each size of 8^0 .. 8^2 and a new one, and those of more than half of the 500 at most; numbers: 25
-        # columns in pieces of 4,000 bytes for a whole and for each of 16 changes; problems: a whole one and 16 changes.
+        # 8 of each size of 8^0 to 8^2 tokens, new ones, and those of more than half of the 500; a whole and 16 changes
         assert len(names(folder, "tokens")) <= 3 * 8 + 3 + tokens / 250
         assert len(names(folder, "problems")) <= 17
         if len(last) > 2:
