@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rrl import durable
+from rrl import durable, reading
 
 NAME = "manifest.json"
 
@@ -30,10 +30,14 @@ def damage(folder: Path) -> str:
     Example: "state.json has 512 bytes; 2,048 were written".
     """
     try:
-        manifest = json.loads((folder / NAME).read_bytes())
+        if odd := reading.odd_entry(folder):
+            return odd
+        manifest = reading.read_json(folder / NAME)
         files, digest = manifest["files"], manifest["sha256"]
         if digest != _digest(files):
             return f"{NAME} is not as it was written (its own SHA-256 differs)"
+        if away := [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]:
+            return f"{NAME} names {away[0]!r}, which is not in the folder"
         return next((flaw for name in files if (flaw := _flaw(folder / name, files[name]))), "")
     except FileNotFoundError:
         return f"{NAME} is missing"
