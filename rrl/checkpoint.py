@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rrl import durable, manifest
+from rrl import durable, manifest, reading, stored
 from rrl.replay import segment_state
 from rrl.replay.segments import Part
 
@@ -68,13 +68,14 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if flaw := manifest.damage(folder):
         raise ValueError(f"checkpoint {str(folder)!r} is damaged: {flaw}; use an earlier one beside it")
     try:
-        plain = json.loads((folder / "state.json").read_text())
-        tensors = load_file(folder / "state.safetensors")
-        return _join(plain, tensors, folder), meta
-    except (OSError, ValueError, SafetensorError) as error:
+        state = _join(reading.read_json(folder / "state.json"), load_file(folder / "state.safetensors"), folder)
+    except (OSError, ValueError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"checkpoint {str(folder)!r} cannot be read ({error}); use an earlier one beside it"
         ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"checkpoint {str(folder)!r} holds a {type(state).__name__}; expected rooms and their states")
+    return state, meta
 
 
 def meta_of(folder: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def meta_of(folder: Path) -> dict[str, Any]:
             f"expected a folder such as <run>/checkpoints/step_000100"
         )
     try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        meta: dict[str, Any] = reading.read_json(folder / "meta.json")
         found = meta.get("format")
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"checkpoint {str(folder)!r}: meta.json cannot be read ({error})") from error
@@ -93,6 +94,7 @@ def meta_of(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"checkpoint {str(folder)!r} has format {found}; this version reads {' and '.join(map(str, READ))}"
         )
+    stored.check_meta(meta, f"checkpoint {str(folder)!r}")
     return meta
 
 

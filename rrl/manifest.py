@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rrl import durable
+from rrl import durable, reading
 
 NAME = "manifest.json"
 
@@ -40,9 +40,13 @@ def damage(folder: Path) -> str:
     Example: "state.json has 512 bytes; 2,048 were written".
     """
     try:
+        if odd := reading.odd_entry(folder):
+            return odd
         files = _files(folder)
         if files is None:
             return f"{NAME} is not as it was written (its own SHA-256 differs)"
+        if away := [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]:
+            return f"{NAME} names {away[0]!r}, which is not in the folder"
         return next((flaw for name in files if (flaw := _flaw(folder / name, files[name]))), "")
     except FileNotFoundError:
         return f"{NAME} is missing"
@@ -61,7 +65,7 @@ def whole_files(folder: Path) -> Files:
 
 def _files(folder: Path) -> Files | None:
     """None where they are not what was written. Raises whatever comes of a file that holds something else."""
-    manifest = json.loads((folder / NAME).read_bytes())
+    manifest = reading.read_json(folder / NAME)
     files: Files = manifest["files"]
     return files if manifest["sha256"] == _digest(files) else None
 

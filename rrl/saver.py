@@ -6,10 +6,13 @@ import dataclasses
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rrl import checkpoint
+from rrl.annotations import fit
 from rrl.protocols import Growing, Relative, Replay
 from rrl.records import Progress, Signals
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
+_MOST_SHOWN = 300  # characters of an option; a whole policy has pages
+_UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
+          AssertionError)  # fmt: skip  (what rooms raise for a state that is not one of theirs)
 ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
 
@@ -101,14 +107,27 @@ def restore(house: House, folder: Path) -> Progress:
     """Load every room's state; the run's progress. Raises ValueError where the checkpoint is of another model."""
     state, meta = checkpoint.load(folder)
     for room in (*ROOMS, *(["task"] if isinstance(house.task, Relative) else [])):
-        try:
+        made = str(meta.get("config", {}).get(room, "-"))
+        with fitting(folder, f"this run's {room}", f"it was made with {room}={made}"):
             getattr(house, room).load_state_dict(state[room])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(
-                f"checkpoint {str(folder)!r} does not fit this run's {room} ({str(error).splitlines()[0]}); "
-                f"it was made with {room}={meta['config'].get(room, '-')}"
-            ) from error
-    return progress_from(state["progress"])
+    with fitting(folder, "a run's progress", "use an earlier one beside it"):
+        return progress_from(state["progress"])
+
+
+@contextmanager
+def fitting(folder: Path, what: str, advice: str) -> Iterator[None]:
+    """Say which checkpoint it is that ``what`` cannot be restored from: whoever sealed it may have written anything."""
+    try:
+        yield
+    except _UNFIT as error:
+        short = advice if len(advice) <= _MOST_SHOWN else f"{advice[:_MOST_SHOWN]}..."
+        raise ValueError(f"checkpoint {str(folder)!r} does not fit {what} ({_first_line(error)}); {short}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """A KeyError's text is the key alone, a MemoryError's nothing: the kind says what is meant."""
+    first = "".join(str(error).strip().splitlines()[:1])
+    return first if isinstance(error, (ValueError, RuntimeError)) and first else f"{type(error).__name__}: {first}"
 
 
 def first_progress(run: Any) -> Progress:
@@ -120,8 +139,18 @@ def first_progress(run: Any) -> Progress:
 
 def progress_from(state: dict[str, Any]) -> Progress:
     """The ``Progress`` that ``dataclasses.asdict`` took apart."""
-    signals = {k: Signals(**state[k]) if state[k] else None for k in ("first", "peak")}
-    return Progress(**state | signals | {"history": tuple(Signals(**s) for s in state["history"])})
+    signals = {k: Signals(**_fitted(Signals, state[k])) if state[k] else None for k in ("first", "peak")}
+    history = tuple(Signals(**_fitted(Signals, s)) for s in state["history"])
+    plain = {k: v for k, v in state.items() if k not in (*signals, "history")}
+    return Progress(**_fitted(Progress, plain) | signals | {"history": history})
+
+
+def _fitted(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a record's fields in the fields' types. Raises ValueError for one that is of another."""
+    hints = get_type_hints(kind)
+    if unknown := values.keys() - hints.keys():
+        raise ValueError(f"progress.{min(unknown)} is not a field of {kind.__name__}")
+    return {name: fit(value, hints[name], f"progress.{name}") for name, value in values.items()}
 
 
 class StopCleanly:

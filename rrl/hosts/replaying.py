@@ -202,5 +202,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _fitting(folder: Path, take: Callable[[], None]) -> None:
     try:
         take()
-    except (KeyError, ValueError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ValueError(f"the state of replay in {str(folder)!r} does not fit this run: {error}") from error
