@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-
 def main() -> None:
     """The command. Exit code 1 where the command line is wrong or a run failed; 130 after Ctrl-C or SIGTERM, with a
     checkpoint of the last step: ``resume`` goes on from there."""
@@ -104,7 +103,8 @@ def _attempt(
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
     except (ValueError, FloatingPointError, OSError, record.Taken) as error:  # they speak to people: no traceback
-        ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
+        ended |= {"error": str(error) + _fallback(error, folder), "traceback": traceback.format_exc()}
+        ended["code"] = getattr(error, "exit_code", 1)
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
@@ -116,7 +116,8 @@ def _attempt(
         raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
     if ended["status"] == "failed":
         if mode != RunMode.MULTIRUN:
-            raise SystemExit(f"rrl-train: {ended['error']}")
+            sys.stderr.write(f"rrl-train: {ended['error']}\n")
+            raise SystemExit(ended.get("code", 1))
         log.error("%s", ended["error"])
         return float("nan")
     value: float | None = ended["value"]
@@ -143,7 +144,7 @@ def _resumed(
 
 def _fallback(error: Exception, folder: Path) -> str:
     """Where to go back to when numbers have become NaN or infinite, or the disk full."""
-    if isinstance(error, (ValueError, record.Taken)):
+    if isinstance(error, (ValueError, record.Taken)) or os.environ.get("RANK", "0") != "0":
         return ""
     from rrl.checkpoint import latest
 
@@ -162,13 +163,15 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
-    from rrl.report.summary import finish_run
+    from rrl.report.summary import expected_of, finish_run
+    from rrl.resume import agreed
 
     begin = time.perf_counter() - (meta_of(checkpoint)["seconds"] if checkpoint else 0.0)  # of the run's earlier lives
-    ranks = Ranks()
+    ranks = Ranks(timeout_s=OmegaConf.select(cfg, "run.ranks_timeout_s"))
     status = "failed"
     try:
         building.validate(cfg, ranks)
+        output_dir = agreed(ranks, cfg, output_dir, checkpoint)
         torch.set_num_threads(cfg.run.num_threads)
         use_kernels(cfg.kernels)
         house = building.build(cfg, output_dir, ranks)
@@ -178,6 +181,9 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
             status, progress, final, asked = _train(house, output_dir, cfg, checkpoint)
         finally:
             house.tracker.close(status)
+    except BaseException as error:
+        ranks.close(f"{type(error).__name__}: {error}")  # the others are told why they were left
+        raise
     finally:
         ranks.close()
     summary = {
@@ -224,14 +230,6 @@ def _train(
     house.tracker.table("prefixes", prefix_rows(house))
     house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
     return status, progress, final, saver.stop
-
-
-def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
-    """What the experiment promises on this task: metric -> [value, tolerance]; nothing elsewhere."""
-    promised = OmegaConf.to_container(cfg.expected) if cfg.expected else {}
-    assert isinstance(promised, dict)
-    pairs: dict[str, Any] = promised.get(task, {})
-    return pairs
 
 
 def prefix_rows(house: House) -> list[dict[str, Any]]:
