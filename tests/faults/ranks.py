@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.e2e.commands import environment, script
 from tests.faults import faults
-from tests.faults.process import Ended, _become, _ended
+from tests.faults.process import Ended, _become, _ended, records
 
 SIZE = 2
 HUNG = 999  # in place of an exit code: it had to be killed by the harness
@@ -46,7 +48,7 @@ def train_together(
       limit_s: seconds after which the ranks that still run are killed and count as HUNG.
     """
     begin, waiting = time.monotonic(), list(signals_after)
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     outs = [folder / f"out_{rank}.txt" for rank in range(size)]
     notes = [folder / f"restored_{rank}.txt" for rank in range(size)]
     children: dict[int, int] = {}
@@ -102,11 +104,45 @@ def send(number: int) -> faults.Fault:
     return lambda: os.kill(os.getpid(), number)
 
 
+def torchrun_struck(place: Path, arguments: Sequence[str], number: int) -> tuple[int, dict[str, int]]:
+    """Its exit code, and of its ranks: the last step told when it was struck, the run's end (0 = finished), and how
+    many are still there 20 s later."""
+    job = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", script("rrl-train"),
+         *arguments], cwd=place, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while (told_by(place / "run") or 0) < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    ranks, told = _children(job.pid), told_by(place / "run") or 0
+    job.send_signal(number)
+    code = job.wait(timeout=60)
+    until = time.monotonic() + 20
+    while (alive := [pid for pid in ranks if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
+        time.sleep(0.05)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+    finished = (place / "run" / "summary.json").is_file() and (
+        '"status": "finished"' in (place / "run" / "summary.json").read_text()
+    )
+    return code, {"told": told, "code": 0 if finished else 1, "ranks": len(alive)}
+
+
+def told_by(run: Path) -> int | None:
+    """The last step in a run's records."""
+    told = [int(record["progress/step"]) for record in records(run)]
+    return told[-1] if told else None
+
+
 def _stands_still(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
