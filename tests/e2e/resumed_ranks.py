@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -168,7 +169,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder, *houses = sys.argv[1:]
     for house in houses:
-        print(json.dumps({house: compared(house, Path(folder) / house.replace("/", "_"))}), flush=True)
+        print(json.dumps({house: compared(house, Path(folder) / re.sub("[/=]", "-", house))}), flush=True)
 
 
 if __name__ == "__main__":
