@@ -179,7 +179,8 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
     if cfg.run.keep_best is not None and cfg.run.keep_best not in CATALOGUE:
         raise ValueError(f"run.keep_best is {cfg.run.keep_best!r}; expected the name of a metric, such as "
                          "eval/hard_success, or null")
-    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share", "keep_best"}
+    others = {"lesson_token_divisor", "constant_share", "keep_best", "ranks_timeout_s"}
+    known = {key.split(".")[0] for key in least} | others
     if unknown := sorted(str(k) for k in set(cfg.run) - known):
         raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from rrl import checkpoint
 from rrl.stored import config_of
 from rrl.sweep.record import HARMLESS
+
+if TYPE_CHECKING:
+    from rrl.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +92,30 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
             stored.tracker.console.token_budget = now  # resolved when the run began
     stored.resume = cfg.resume
     return stored
+
+
+def agreed(ranks: Ranks, cfg: DictConfig, folder: Path, found: Path | None) -> Path:
+    """Rank 0's run folder, once all ranks are known to begin alike.
+
+    A clock names folders, and the disk of another machine may be behind: ranks that differ would wait for each other
+    in different places.
+
+    Args:
+      found: the checkpoint that this rank goes on from; None = from the beginning.
+    Raises:
+      ValueError: another rank has another config or another checkpoint; both are shown.
+    """
+    if ranks.size > 1:
+        ranks.agree("the checkpoint to go on from", str(found and found.name))
+        configs = ranks.gather([OmegaConf.to_container(cfg, resolve=True)])
+        for rank, theirs in enumerate(configs):
+            for key, first, value in _leaves("", configs[0], theirs):
+                raise ValueError(f"{key.lstrip('.')} is {first!r} on rank 0 and {value!r} on rank {rank}; "
+                                 "expected the same command on every rank")  # fmt: skip
+    before = checkpoint.meta_of(found).get("ranks", ranks.size) if found else ranks.size
+    if before != ranks.size:
+        log.warning("resuming on %d ranks a run that was on %d: the same run, equal to rounding", ranks.size, before)
+    return ranks.broadcast(folder)
 
 
 def overrides_of(run: Path, now: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ class Saver:
         value = house.tracker.measured(best, progress.step) if best else None
         meta = {
             "config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens,
-            "seconds": progress.seconds, "measured": {} if value is None else {best: value},
+            "seconds": progress.seconds, "measured": {} if value is None else {best: value}, "ranks": house.ranks.size,
         }  # fmt: skip
         try:
             house.tracker.sync()  # a checkpoint on disk whose records are not would leave a hole in metrics.jsonl

@@ -24,7 +24,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rrl import debug, durable
 from rrl.cli import speak
-from rrl.starts import plain
 from rrl.sweep import record
 from rrl.sweep.folder import refuse_folder_of_sweeps
 
@@ -106,6 +105,7 @@ def _attempt(
     except (ValueError, FloatingPointError, OSError, OmegaConfBaseException, record.Taken) as error:
         debug.show(error)  # they speak to people: no traceback that was not asked for
         ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
+        ended["code"] = getattr(error, "exit_code", 1)
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
@@ -117,7 +117,8 @@ def _attempt(
         raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
     if ended["status"] == "failed":
         if mode != RunMode.MULTIRUN:
-            raise SystemExit(f"rrl-train: {' '.join(ended['error'].split())}")
+            sys.stderr.write(f"rrl-train: {' '.join(ended['error'].split())}\n")
+            raise SystemExit(ended.get("code", 1))
         log.error("%s", ended["error"])
         return float("nan")
     value: float | None = ended["value"]
@@ -144,7 +145,7 @@ def _resumed(
 
 def _fallback(error: Exception, folder: Path) -> str:
     """Where to go back to when numbers have become NaN or infinite, or the disk full."""
-    if isinstance(error, (ValueError, OmegaConfBaseException, record.Taken)):
+    if isinstance(error, (ValueError, OmegaConfBaseException, record.Taken)) or os.environ.get("RANK", "0") != "0":
         return ""
     from rrl.checkpoint import latest
 
@@ -164,15 +165,17 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
-    from rrl.report.summary import finish_run
+    from rrl.report.summary import expected_of, finish_run
+    from rrl.resume import agreed
     from rrl.stored import running_code
 
     earlier = meta_of(checkpoint).get("seconds", 0.0) if checkpoint else 0.0  # of the run's other lives
     begin = time.perf_counter() - earlier
-    ranks = Ranks()
+    ranks = Ranks(timeout_s=OmegaConf.select(cfg, "run.ranks_timeout_s"))
     status = "failed"
     try:
         building.validate(cfg, ranks)
+        output_dir = agreed(ranks, cfg, output_dir, checkpoint)
         torch.set_num_threads(cfg.run.num_threads)
         use_kernels(cfg.kernels)
         house, config = building.build(cfg, output_dir, ranks), plain_config(cfg)
@@ -183,13 +186,16 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
                 status, progress, final, asked = _train(house, output_dir, config, checkpoint)
         finally:
             house.tracker.close(status)
+    except BaseException as error:
+        ranks.close(f"{type(error).__name__}: {error}")  # the others are told why they were left
+        raise
     finally:
         ranks.close()
     summary = {
         "name": cfg.name, "seed": cfg.seed, "status": status, "value": final.get("eval/hard_success"), "error": None,
         "steps": progress.step, "sampled_tokens": progress.sampled_tokens,
         "seconds": round(time.perf_counter() - begin, 1), "final": final,
-        "expected": (config["expected"] or {}).get(house.task.name, {}), "overrides": overrides,
+        "expected": expected_of(cfg, house.task.name), "overrides": overrides,
         "runs_code": running_code(config), **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
@@ -205,6 +211,7 @@ def _train(
     from rrl import loop
     from rrl.checkpoint import set_aside
     from rrl.saver import Saver, StopCleanly, StopRequested, first_progress, restore
+    from rrl.turned import prefix_rows
 
     saver, status = Saver(house, output_dir, config), "finished"
     if checkpoint is None:
@@ -235,15 +242,6 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
-
-
-def prefix_rows(house: House) -> list[dict[str, Any]]:
-    """The store's states with their text and prompt, most used first, for the report's page of prefixes."""
-    rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
-    decode, prompts = house.policy.decode, {p.id: p.prompt for p in house.task.train_problems()}
-    return [
-        r | {"text": decode(plain(tuple(r["tokens"]))), "prompt": decode(prompts.get(r["problem"], ()))} for r in rows
-    ]
 
 
 if __name__ == "__main__":

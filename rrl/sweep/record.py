@@ -27,7 +27,7 @@ from rrl import durable, stored
 log = logging.getLogger(__name__)
 
 HARMLESS = ("resume", "expected", "tracker", "run.checkpoint_every", "run.keep_checkpoints", "run.keep_best",
-            "run.num_threads")
+            "run.num_threads", "run.ranks_timeout_s")
 """Keys that do not change what a run means: a job that differs in nothing else is the same job."""
 
 TAKEN = 75  # exit code of a process that found its job taken: EX_TEMPFAIL of sysexits.h
