@@ -8,6 +8,7 @@ the same for a whole config without building anything.
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
 import typing
 from collections.abc import Mapping
@@ -52,6 +53,8 @@ TOP = (
 
 ROOMS = TOP[: TOP.index("tracker")]
 """Those that name an object each."""
+
+_NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,9 @@ def validate(cfg: DictConfig, ranks: Ranks) -> None:
         raise ValueError(f"{missing[0]} is missing in the config; expected the keys {', '.join(TOP)}")
     if odd := [key for key in ROOMS if not is_target(cfg[key])]:
         raise ValueError(f"{odd[0]} is {cfg[odd[0]]!r}; expected an option of that group (see rrl-train --help)")
+    if not isinstance(cfg.name, str) or not _NAME.fullmatch(cfg.name):
+        raise ValueError(f"name is {str(cfg.name)[:120]!r}; expected a text of 1 to 100 characters, without / and "
+                         "control characters: it names the run's folder")
     check(OmegaConf.to_container(cfg, resolve=True))
     _check_run(cfg, ranks)
     if type(cfg.seed) is not int or cfg.seed < 0:

@@ -22,6 +22,7 @@ from yaml import YAMLError
 
 from rrl import debug
 from rrl.hydra_node import watched
+from rrl.terminal import open_streams
 
 _NESTED = 60  # brackets of one argument; Hydra's parser needs some ten calls for each, and Python allows a thousand
 _SECRET = re.compile(r"key|token(?!iz)|secret|passw|credential|netrc", re.IGNORECASE)
@@ -36,6 +37,7 @@ def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
       command: the function that ``hydra.main`` decorated.
       config_name: its primary config, whose keys are the choices.
     """
+    open_streams()
     sys.argv[1:] = argv = debug.taken(sys.argv[1:])
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing

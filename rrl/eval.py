@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rrl import debug, stored
 from rrl.cli import speak
+from rrl.typed import typed
 
 if TYPE_CHECKING:
     from rrl.ranks import Ranks
@@ -40,7 +41,7 @@ def _job(cfg: DictConfig) -> None:
         raise SystemExit(debug.line("rrl-eval", error)) from None
     except KeyboardInterrupt:
         folder = cfg.resume or context.runtime.output_dir
-        sys.stderr.write(f"rrl-eval: stopped; go on with: rrl-eval resume={folder}\n")
+        sys.stderr.write(f"rrl-eval: stopped; go on with: {typed('rrl-eval', 'resume', folder)}\n")
         raise SystemExit(130) from None
 
 

@@ -23,7 +23,8 @@ _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # and of these H
 _CALLBACKS = ("rrl.sweep.outcome.Outcome", "rrl.report.callback.MultirunReport",
               "hydra.experimental.callbacks.LogJobReturnCallback", "hydra.experimental.callbacks.PickleJobInfoCallback")
 _LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter",
-            "logging.handlers.RotatingFileHandler", "colorlog.ColoredFormatter", "rich.logging.RichHandler")
+            "logging.handlers.RotatingFileHandler", "colorlog.ColoredFormatter", "rich.logging.RichHandler",
+            "rrl.terminal.Lines", "rrl.terminal.Words")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 _INSIDE = re.compile(r"\$\{(?!hydra[.:]|now:|oc\.env:)")  # what may come out as anything, a node with a target too
 _FILE = re.compile(r"\$\{hydra\.(runtime\.output_dir|sweep\.dir)\}/[\w.-]*(\$\{hydra\.job\.name\}[\w.-]*)?")

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rrl import debug, durable
 from rrl.starts import Start, plain
 from rrl.stored import config_of
+from rrl.visible import json_line
 
 _EPILOG = """\
 examples:
@@ -153,11 +154,11 @@ def _export(run: Path, out: Path | None, waiting: bool) -> str:
     folder = checkpoint.latest(run)
     rows = stored_prefixes(folder)
     shown = [row for row in rows if row["status"] == "quarantine" or not waiting]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in shown)
+    text = "".join(json_line(row) for row in shown)
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text)
+        out.write_text(text, encoding="utf-8")
     return f"{len(shown)} of {len(rows)} prefixes of {folder}" + (f" in {out}" if out else "")
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAME_REQUEST_S = 2.0  # SIGTERMs that are no farther apart are one request to stop
+_SAME_REQUEST_S = 2.0  # signals that are no farther apart are one request to stop, but for Ctrl-C
+_WARNINGS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # sbatch --signal, submitit, a lost connection
 _MOST_SHOWN = 300  # characters of an option; a whole policy has pages
 _UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
           AssertionError)  # fmt: skip  (what rooms raise for a state that is not one of theirs)
@@ -29,7 +30,7 @@ ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
 
 class StopRequested(Exception):
-    """The user asked to stop (Ctrl-C or SIGTERM); the checkpoint of ``progress`` has been written."""
+    """Somebody asked to stop (see ``StopCleanly``); the checkpoint of ``progress`` has been written."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(f"stopped at step {progress.step}")
@@ -154,13 +155,15 @@ def _fitted(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class StopCleanly:
-    """Ctrl-C and SIGTERM ask the saver to stop after the step; a second one stops at once."""
+    """Ctrl-C, SIGTERM, a terminal that hangs up and a scheduler's warning (SIGUSR1, SIGUSR2) ask the saver to stop
+    after the step; a second one stops at once. What was ignored before (nohup) or has a handler of its own stays so."""
 
     def __init__(self, saver: Saver) -> None:
         self._saver, self._first = saver, 0.0
 
     def __enter__(self) -> None:
-        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        free = [s for s in _WARNINGS if signal.getsignal(s) is signal.SIG_DFL]
+        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM, *free)}
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
@@ -168,8 +171,8 @@ class StopCleanly:
 
     def _ask(self, number: int, _: object) -> None:
         now = time.monotonic()
-        again = number == signal.SIGTERM and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
-        if self._saver.stop and not again:                                         # and launchers pass theirs on, too
+        again = number != signal.SIGINT and now - self._first < _SAME_REQUEST_S  # schedulers signal every process,
+        if self._saver.stop and not again:                                       # and launchers pass theirs on, too
             raise KeyboardInterrupt
         if self._saver.stop:
             return

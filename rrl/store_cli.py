@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rrl import debug
 from rrl.starts import plain
+from rrl.visible import json_line, shown
 
 _EPILOG = """\
 examples:
@@ -75,7 +75,7 @@ def _show(arguments: argparse.Namespace) -> str:
     for row in rows:
         sys.stdout.write(
             f"{row['key']}  {row['status']:10} value {row['value']:.2f}  tries {row['uses']:3}  solved "
-            f"{row['wins']:3}  step {row['born_step']:5}  problem {row['problem']}\n    {row['prefix']!r}\n"
+            f"{row['wins']:3}  step {row['born_step']:5}  problem {shown(row['problem'])}\n    {row['prefix']!r}\n"
         )
     return f"{len(rows)} states of {arguments.store}"
 
@@ -84,7 +84,7 @@ def _export(arguments: argparse.Namespace) -> str:
     if arguments.out is not None and arguments.out.suffix == ".parquet":
         return _export_parquet(arguments)
     rows = _described(arguments)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(json_line(row) for row in rows)
     if arguments.out is None:
         sys.stdout.write(text)
     else:

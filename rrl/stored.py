@@ -122,3 +122,10 @@ def _literal(node: Any) -> Any:
     if isinstance(node, str) and "${" in node:
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", node)
     return node
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """Dicts and lists, everything resolved."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}

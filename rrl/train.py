@@ -26,6 +26,7 @@ from rrl import debug, durable
 from rrl.cli import speak
 from rrl.sweep import record
 from rrl.sweep.folder import refuse_folder_of_sweeps
+from rrl.typed import typed
 
 if TYPE_CHECKING:
     from rrl.build import House
@@ -167,7 +168,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     from rrl.ranks import Ranks
     from rrl.report.summary import expected_of, finish_run
     from rrl.resume import agreed
-    from rrl.stored import running_code
+    from rrl.stored import plain_config, running_code
 
     earlier = meta_of(checkpoint).get("seconds", 0.0) if checkpoint else 0.0  # of the run's other lives
     begin = time.perf_counter() - earlier
@@ -200,7 +201,10 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     }  # fmt: skip
     if ranks.is_main:
         durable.write_text(output_dir / "summary.json", json.dumps(summary, indent=2))
-        finish_run(output_dir)
+        try:
+            finish_run(output_dir)
+        except (OSError, ValueError) as error:  # nobody reads our output, no room for plots: the run is what it is
+            log.error("the run is %s; its report is not whole (%s); rrl-report makes it", status, error)
     return summary | {"stop_asked": asked}
 
 
@@ -230,18 +234,11 @@ def _train(
             progress = loop.train(house, progress, saver.after_step)
         except StopRequested as stop:
             progress, status = stop.progress, "interrupted"
-            log.warning("stopped at step %d; continue with: rrl-train resume=%s", progress.step, output_dir)
+            log.warning("stopped at step %d; go on with: %s", progress.step, typed("rrl-train", "resume", output_dir))
     final = house.evaluate.now(progress)  # logged by the last step already, where the run finished
     house.tracker.table("prefixes", prefix_rows(house))
     house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
     return status, progress, final, saver.stop
-
-
-def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    """Dicts and lists, everything resolved."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
 
 
 if __name__ == "__main__":

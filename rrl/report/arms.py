@@ -11,6 +11,7 @@ import numpy as np
 from rrl.report.load import Run
 from rrl.report.stats import t_half_widths, t_interval
 from rrl.sweep.record import HARMLESS
+from rrl.visible import shown
 
 STEPS, TOKENS = "progress/step", "progress/sampled_tokens"
 _GRID_POINTS = 200  # of a mean curve: more than a plot's pixels can tell apart
@@ -55,9 +56,8 @@ def group_arms(runs: Sequence[Run]) -> list[Arm]:
     for (name, pairs), members in keyed.items():
         differing = " ".join(f"{k}={v}" for k, v in pairs if (k, v) not in common)
         finished = [r for r in members if r.finished] or members
-        arms.append(
-            Arm(label=f"{name} {differing}".strip(), runs=tuple(sorted(finished, key=lambda r: (r.seed, r.folder))))
-        )
+        label = shown(f"{name} {differing}".strip())
+        arms.append(Arm(label=label, runs=tuple(sorted(finished, key=lambda r: (r.seed, r.folder)))))
     return arms
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _report(folders: Sequence[Path], out: Path | None) -> None:
     from rrl.report.compare import print_comparison, write_comparison
 
     comparison = write_comparison(folders, out or folders[0] / "comparison")
-    print_comparison(comparison, next_command=f"rrl-report {comparison.arms[-1].runs[0].folder}")
+    print_comparison(comparison, next_command=shlex.join(["rrl-report", str(comparison.arms[-1].runs[0].folder)]))
 
 
 if __name__ == "__main__":

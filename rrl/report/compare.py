@@ -14,6 +14,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rrl.report import page
 from rrl.report.arms import Arm, group_arms, place_of
@@ -139,7 +140,7 @@ def print_comparison(comparison: Comparison, *, next_command: str) -> None:
     for arm in arms:
         # Only the headline carries its interval here: the table must fit a terminal; the page has them all.
         cells = [_cell(arm, m, interval=m == HEADLINE) for m in _COLUMNS.values()]
-        table.add_row(f"{arm.label} ({len(arm.runs)})", *cells)
+        table.add_row(Text(f"{arm.label} ({len(arm.runs)})"), *cells)  # [a,b] is no markup
     console.print(table)
     print_notes(console, comparison.notes)
     print_pointers(console, report=comparison.html, next_command=next_command)

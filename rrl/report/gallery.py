@@ -10,7 +10,7 @@ from typing import Any
 
 from rrl.report import page
 from rrl.report.arms import Arm
-from rrl.report.evaluation.visible import visible
+from rrl.visible import visible
 
 _MOST_ROWS = 120  # on a page; tables/turned.jsonl of each run has more
 _MOST_CHARACTERS = 1_500  # of one text

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rrl.metrics import CATALOGUE
+from rrl.visible import shown
 
 _MARKS = ("metrics.jsonl", "summary.json", "done.json")  # any of them makes a folder a run folder
 _COUNTS = ("value", "uses", "wins", "born_step", "age_steps", "depth_frac")  # columns of tables/prefixes.jsonl
@@ -41,7 +42,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return str(self.summary["name"])
+        return shown(str(self.summary["name"]))
 
     @property
     def seed(self) -> int:

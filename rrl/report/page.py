@@ -17,14 +17,15 @@ import numpy as np
 from rrl.report.arms import Arm, mean_curve
 from rrl.report.charts import AXIS_LABEL, HISTOGRAMS, PALETTE, Chart, has_any
 from rrl.report.plots import histogram_svg
+from rrl.visible import shown
 
 _MOST_POINTS, _FEWEST_POINTS = 400, 60  # of a curve on the page: its pixels, and what still shows its course
 _NUMBERS = 65_000  # of all curves together: about 450 kB, so that a page of many arms can still be sent to somebody
 
 
 def text(value: object) -> str:
-    """``value`` as HTML text."""
-    return html.escape(str(value))
+    """``value`` as HTML text, without characters that a browser obeys instead of shows."""
+    return html.escape(shown(str(value)))
 
 
 def table(
@@ -97,8 +98,8 @@ def page(
 ) -> str:
     """The whole file. lead: HTML under the title.  links: section id -> text of the navigation."""
     navigation = " ".join(f'<a href="#{text(i)}">{text(name)}</a>' for i, name in links.items())
-    # "</" would end a script element inside JSON text.
-    data = json.dumps(list(drawings), allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+    # "</" would end a script element inside JSON text, and "<!--<script" would let it go on behind its end.
+    data = json.dumps(list(drawings), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title><link rel="icon" href="data:,">

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rrl.report.evaluation.visible import visible
+from rrl.visible import visible
 
 _MOST_CHARS = 20_000  # of a prompt or prefix; a person decides long before
 _TEXTS = ("problem", "prompt", "prefix", "task")

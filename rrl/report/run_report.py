@@ -17,9 +17,11 @@ from rrl.report.plots import write_charts
 from rrl.report.review_page import review_section, run_identity
 from rrl.report.sections import exploration_told
 from rrl.report.summary import summary_rows
+from rrl.visible import visible
 
 _MOST_PREFIXES = 300
 _MOST_VETTED = 2_000
+_MOST_CHARACTERS = 20_000  # of one text; 300 of any length would make a page that no browser opens
 # Column of tables/prefixes.jsonl -> heading; a column that is not there is not shown.
 _PREFIX_COLUMNS = {
     "problem": "problem",
@@ -144,7 +146,7 @@ def _whole(row: Mapping[str, Any]) -> bool:
 def _spell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return "-" if value is None else str(value)
+    return "-" if value is None else visible(value, _MOST_CHARACTERS)
 
 
 def _config(run: Run) -> str:

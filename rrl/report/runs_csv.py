@@ -10,6 +10,7 @@ import numpy as np
 
 from rrl.report.arms import STEPS, overrides_of, place_of
 from rrl.report.load import Run
+from rrl.visible import csv_cell
 
 COVERAGE = ("explore/hard_coverage_bare", "explore/hard_coverage_replayed")
 MEANS = ("replay/right_prefix_frac", "replay/conversion", "value/auc_last_fresh", "eval/right_key_auc")
@@ -31,13 +32,14 @@ def write_csv(runs: Sequence[Run], path: Path, *, below: Path) -> None:
     header += ["steps", "sampled_tokens", "seconds", "commit", "device", "folder"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
+        writer.writerow(map(csv_cell, header))
         for run in runs:
             s, overrides = run.summary, overrides_of(run)
             given, measured = [overrides.get(k, "") for k in keys], [_short(run.final.get(m)) for m in finals]
             means = [_short(mean_of(run, m)) for m in MEANS]
             made = [s["steps"], s["sampled_tokens"], s["seconds"], s.get("commit", ""), s.get("device", "")]
-            writer.writerow([run.name, run.seed, s["status"], *given, *measured, *means, *made, place_of(run, below)])
+            row = [run.name, run.seed, s["status"], *given, *measured, *means, *made, place_of(run, below)]
+            writer.writerow(map(csv_cell, row))
 
 
 def _short(x: float | None) -> str:

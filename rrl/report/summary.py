@@ -11,6 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rrl.terminal import screen
+from rrl.typed import typed
+from rrl.visible import shown
+
 _MOST_ROWS = 8
 _USUAL = (
     "eval/hard_success",
@@ -81,12 +85,12 @@ def summary_rows(final_metrics: Mapping[str, float], expected: Mapping[str, Sequ
 
 def print_summary(summary: Mapping[str, Any], *, notes: Sequence[str], next_command: str, report: Path) -> None:
     """Print the boxed table of one run's summary.json, what is missing, where its page is, and what to type next."""
-    console = Console()
+    console = screen()
     title = (
         f"{summary['name']}, seed {summary['seed']}: {summary['status']} after {summary['steps']} steps, "
         f"{summary['sampled_tokens']:,} sampled tokens, {summary['seconds']:.0f} s"
     )
-    console.print(title, style="bold", markup=False, soft_wrap=True)
+    console.print(shown(title), style="bold", markup=False, soft_wrap=True)
     table = Table(box=box.ROUNDED)
     table.add_column("metric", no_wrap=True)
     for heading in ("measured", "expected", "verdict"):
@@ -102,7 +106,7 @@ def print_summary(summary: Mapping[str, Any], *, notes: Sequence[str], next_comm
 def print_notes(console: Console, notes: Sequence[str]) -> None:
     """What a reader must know of the files, each on one line."""
     for note in notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {shown(note)}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_pointers(console: Console, *, report: Path, next_command: str) -> None:
@@ -117,8 +121,7 @@ def finish_run(folder: Path) -> None:
     from rrl.report.run_report import write_run_report  # matplotlib takes a second to import
 
     run = write_run_report(folder)
-    continued = f"rrl-train resume={folder}"
-    next_command = f"rrl-eval checkpoint={folder}" if run.finished else continued
+    next_command = typed("rrl-eval", "checkpoint", folder) if run.finished else typed("rrl-train", "resume", folder)
     print_summary(
         run.summary | {"final": run.final}, notes=run.notes, next_command=next_command, report=folder / "report.html"
     )

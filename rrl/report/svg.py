@@ -25,6 +25,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "svg.hashsalt": "rrl",
+    "text.parse_math": False,  # a run's name may hold "$"
 }
 _INK = "#010203"  # stands for the page's text colour in an SVG; no other colour is spelt so
 MOST_IN_LEGEND = 12  # arms; a longer legend leaves its axes no room

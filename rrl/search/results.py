@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rrl.search.space import Space
+from rrl.visible import csv_cell
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -25,12 +27,12 @@ def print_results(study: Study, space: Space, extra: Sequence[str], console: Con
     best = ranked(study)
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     counts = ", ".join(f"{states.count(state)} {words}" for state, words in _STATES.items() if state in states)
-    table = Table(title=f"{space.name}: {counts}", box=box.ROUNDED, title_justify="left")
+    table = Table(title=Text(f"{space.name}: {counts}"), box=box.ROUNDED, title_justify="left")
     for heading in ("trial", space.metric, *short_names([axis.key for axis in space.axes])):
         table.add_column(heading, justify="right", overflow="fold")
     for trial in best[:_MOST_ROWS]:
         shown = [override.partition("=")[2] for override in trial.user_attrs["overrides"]]
-        table.add_row(str(trial.number), f"{trial.value:.4f}", *shown)
+        table.add_row(str(trial.number), f"{trial.value:.4f}", *map(Text, shown))  # [a,b] is no markup
     console.print(table)
     if best:
         words = ["best:", "rrl-train", *space.overrides, *extra, *best[0].user_attrs["overrides"]]
@@ -39,12 +41,12 @@ def print_results(study: Study, space: Space, extra: Sequence[str], console: Con
 
 def write_results(study: Study, path: Path) -> None:
     """A row a trial: number, state, value, its overrides."""
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("trial", "state", "value", "overrides"))
         for trial in study.get_trials(deepcopy=False):
             overrides = " ".join(trial.user_attrs.get("overrides", []))
-            rows.writerow((trial.number, _STATES[trial.state.name], trial.value, overrides))
+            rows.writerow((trial.number, _STATES[trial.state.name], trial.value, csv_cell(overrides)))
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

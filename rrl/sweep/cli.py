@@ -12,6 +12,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rrl import debug
 from rrl.sweep import record
@@ -90,7 +91,7 @@ def listing(sweeps: Sequence[Sweep]) -> Table:
         jobs = [path.parent for path in sorted(Path(sweep.folder).glob("*/job.jsonl"))]
         counts = Counter(record.status_of(job) for job in jobs)
         so_far = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-        table.add_row(sweep.name, sweep.question, str(sweep.num_jobs), so_far or "-")
+        table.add_row(Text(sweep.name), Text(sweep.question), str(sweep.num_jobs), so_far or "-")
     return table
 
 

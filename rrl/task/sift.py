@@ -65,9 +65,9 @@ def refuse_or_say(task: str, sifted: Sifted, bad_rows: Literal["refuse", "skip"]
         log.warning("task %s: %d x %s, left out", task, count, why)
     for split, rows in (("training", sifted.train), ("held-out", sifted.heldout)):
         if not rows:
-            raise ValueError(
-                f"task {task!r} has no usable {split} problem left ({told if sifted.bad else dict(sifted.dropped)})"
-            )
+            left_out = ", ".join(f"{count} x {why}" for why, count in sifted.dropped.items())
+            why = "; ".join(filter(None, [told if sifted.bad else "", left_out])) or "its sources hold no rows"
+            raise ValueError(f"task {task!r} has no usable {split} problem ({why})")
 
 
 def record_of(task: str, sifted: Sifted) -> dict[str, Any]:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from rrl.records import Progress
+from rrl.terminal import screen
 from rrl.tracker.console_rows import ROWS, short
 from rrl.types import Metrics
+from rrl.visible import visible
+
+_MOST_OF_A_TITLE = 200  # characters of a run's name
 
 
 class Console:
@@ -43,15 +47,15 @@ class Console:
             raise ValueError(f"tracker.console.refresh_per_s is {refresh_per_s}; expected >= 1")
         if plain_tables < 0:
             raise ValueError(f"tracker.console.plain_tables is {plain_tables}; expected >= 0 (0 = none)")
-        self._budget, self._title = token_budget, f"{name}, seed {seed}"
+        self._budget, self._title = token_budget, visible(f"{name}, seed {seed}", _MOST_OF_A_TITLE)
         self._refresh_per_s, self._plain_tables, self._printed = refresh_per_s, plain_tables, 0
-        self._rich = RichConsole()
+        self._rich = screen()
         self._in_place = sys.stdout.isatty() and not self._rich.is_dumb_terminal
         self._first: Metrics = {}
         self._now: Metrics = {}
         self._step = self._tokens = 0
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[done]}"),
@@ -98,12 +102,12 @@ class Console:
         elif self._plain_tables:
             self._rich.print(self._table())
         if status != "finished":
-            self._rich.print(f"{self._title}: {status} at step {self._step}")
+            self._rich.print(f"{self._title}: {status} at step {self._step}", markup=False)
         self._now = {}
 
     def _table(self) -> Table:
         title = f"{self._title}: step {self._step}, {short(self._tokens)} of {short(self._budget)} sampled tokens"
-        table = Table(title=title, box=box.ROUNDED, title_justify="left", title_style="bold")
+        table = Table(title=Text(title), box=box.ROUNDED, title_justify="left", title_style="bold")
         table.add_column("measure", no_wrap=True)
         table.add_column("now", justify="right", no_wrap=True)
         table.add_column("at first", justify="right", no_wrap=True)

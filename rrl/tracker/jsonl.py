@@ -48,10 +48,12 @@ class Jsonl:
         self._write()
 
     def sync(self) -> None:
-        """Wait until every line is on the disk. Raises OSError where the disk is full or fails."""
+        """Wait until every line is on the disk. Raises OSError where the disk is full or fails, or the file is gone."""
         if self._file is not None:
             self._write()
             os.fsync(self._file)
+            if not os.fstat(self._file).st_nlink:  # written on, it would be lost with our process
+                raise FileNotFoundError(f"{self._folder / 'metrics.jsonl'} was removed while the run wrote it")
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Replace the table ``name``; written beside and renamed, so a reader never sees half of one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -68,7 +69,7 @@ def test_ctrl_c_saves_and_closes_and_the_resumed_run_ends_as_an_unbroken_one(tmp
     assert any(r.get("replay/fraction", 0.0) > 0.0 for r in theirs)
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGUSR1]])
 def test_sigterm_stops_as_ctrl_c_does_and_a_second_one_stops_at_once(tmp_path: Path, signals: list[int]) -> None:
     job = start(tmp_path, *LONG, "run.token_budget=500000", "tracker=[jsonl]")
     wait_for_steps(job, tmp_path / "run", 8)
@@ -89,6 +90,36 @@ def test_sigterms_at_once_are_one_request_and_ctrl_c_behind_one_is_another() -> 
         assert saver.stop
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_lost_connection_and_a_schedulers_warning_are_requests_where_nobody_hears_them(number: int) -> None:
+    saver = object.__new__(Saver)
+    saver.stop, heard = False, list[int]()
+    with StopCleanly(saver):
+        os.kill(os.getpid(), number)
+        assert saver.stop
+    saver.stop, old = False, signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopCleanly(saver):
+            os.kill(os.getpid(), number)  # nohup
+            signal.signal(number, lambda got, _: heard.append(got))
+        with StopCleanly(saver):
+            os.kill(os.getpid(), number)  # a launcher's own
+    finally:
+        signal.signal(number, old)
+    assert heard == [number] and not saver.stop
+
+
+def test_a_run_whose_reader_has_gone_trains_to_its_end(tmp_path: Path) -> None:
+    typed = shlex.join([script("rrl-train"), *LONG, "run.token_budget=1500", "run.warm_up.batches=1"])
+    job = subprocess.run(["bash", "-c", f"set -o pipefail; {typed} | head -n 1"], cwd=tmp_path, env=environment(),
+                         capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert job.returncode == 0 and "Traceback" not in job.stderr and "Logging error" not in job.stderr
+    assert json.loads((tmp_path / "run" / "done.json").read_text())["status"] == "finished"
+    said = (tmp_path / "run" / "train.log").read_text()
+    assert "tracker console: " in said and "nobody reads standard output any more" in said
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from rrl.report.evaluation.tables import (
     title_of,
     win_line,
 )
-from rrl.report.evaluation.visible import visible
+from rrl.visible import visible
 
 MOST_PROBLEMS = 200  # on the page; samples.jsonl has all
 MOST_RESPONSES = 16  # of one problem on the page

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rrl.report.evaluation.visible import visible
 from rrl.report.svg import STYLE, as_svg, colour
+from rrl.visible import visible
 
 _MOST_OF_A_LABEL = 30  # characters
 Drawing = Callable[[Mapping[str, Any]], Figure | None]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rrl.metrics import CATALOGUE
-from rrl.report.evaluation.visible import visible
+from rrl.visible import visible
 
 FIGURE_HEADINGS = ("figure", "value", "95 % interval", "what it is")
 DIFFICULTY_HEADINGS = ("difficulty", "problems", "pass@1", "95 % interval", "greedy", "95 % interval")

@@ -137,3 +137,14 @@ def test_cheap_rooms_complain_before_the_warm_start_runs(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="replay.store.capacity is 0"):
         build.build(cfg, tmp_path, Ranks())
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../up", "5", "null", "''", "n" * 101, "'a\tb'", "[a,b]"])
+def test_a_name_that_would_be_another_folder_or_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="^name is .*; expected a text of 1 to 100 characters"):
+        validate(composed(f"name={name}"), Ranks())
+
+
+@pytest.mark.parametrize("name", ["rrl", "'[red] x'", "'a b%{}'", "'\u6f22'", "\"'5'\""])
+def test_other_names_are_the_users(name: str) -> None:
+    validate(composed(f"name={name}"), Ranks())

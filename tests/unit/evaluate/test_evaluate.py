@@ -29,6 +29,7 @@ HELDOUT = [problem("x0", "hard", (2, 2)), problem("y0", "easy", (3, 3))]
 
 class FakeTask:
     name = "fake"
+    score_range = (0.0, 1.0)
 
     def __init__(self, train, heldout):
         self._train, self._heldout = train, heldout

@@ -51,7 +51,7 @@ def test_what_a_model_writes_is_text_and_nothing_else(tmp_path):
     told = Elements(page)
     assert [tag for tag, _ in told.found] == [tag for tag, _ in wanted.found]  # no element more, none fewer
     assert not [a for _, attrs in told.found for a in attrs if a.startswith("on")]
-    visible = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\" ' & \u2400\u241b[2J?\u202e"
+    visible = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\" ' & \u2400\u241b[2J?\\u202e"
     assert told.pre[:5] == [visible] * 5  # prompt, answer, greedy, two samples
 
 

@@ -14,7 +14,7 @@ from rrl.report.summary import finish_run
 
 
 def _drawings(html: str) -> list:
-    return json.loads(re.search(r'id="charts">(.*?)</script>', html, re.S).group(1).replace("<\\/", "</"))
+    return json.loads(re.search(r'id="charts">(.*?)</script>', html, re.S).group(1))
 
 
 def test_a_run_gets_its_page_and_plots_from_files_alone(reported):
@@ -26,6 +26,32 @@ def test_a_run_gets_its_page_and_plots_from_files_alone(reported):
     assert "rrl-train -m experiment=ppo,rrl seed=0" in html
     assert "0.93 \u00b1 0.1" in html
     assert html.count("<svg") == 2
+
+
+NAME = "</title><!--<script> $\\frac{a$ [red] \u202e\x9b2J\x1b \ud83d =1+1"
+
+
+def test_a_name_that_is_markup_mathematics_and_half_a_character_is_a_name(tmp_path, make_run, capsys):
+    """Two arms, since a label becomes data of the curves, text of the plots, a cell of the table and of the CSV."""
+    runs = [make_run(tmp_path / "a", "rrl", 0), make_run(tmp_path / "b", "ppo", 0)]
+    for run in runs:
+        summary = json.loads((run / "summary.json").read_text())
+        summary |= {"name": f"{run.name} {NAME}", "overrides": ["replay/filter=[length,review]", f"+name={NAME}"]}
+        (run / "summary.json").write_text(json.dumps(summary))
+        rows = [json.dumps({"key": "0", "text": "long " * 200_000, "problem": NAME}) + "\n"] * 2
+        (run / "tables").mkdir(exist_ok=True)
+        (run / "tables" / "prefixes.jsonl").write_text("".join(rows))
+        write_run_report(run)
+    assert main([*map(str, runs), "--out", str(tmp_path / "both")]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\x9b" not in said
+    written = [run / "report.html" for run in runs] + [tmp_path / "both" / "comparison.html"]
+    for html in (path.read_text("utf-8") for path in written):
+        assert "<!--" not in html and html.count("<script") == html.count("</script>") and len(html) < 900_000
+        assert "\u202e" not in html and "\x9b" not in html
+        assert _drawings(html)
+    with open(tmp_path / "both" / "comparison.csv", newline="", encoding="utf-8") as file:
+        assert all(not cell.startswith(("=", "+")) for row in csv.reader(file) for cell in row)
 
 
 def test_a_page_needs_no_network(reported):

@@ -146,7 +146,7 @@ def test_text_of_a_model_is_shown_and_never_run(opened: Any) -> None:
     page = opened
     page.keyboard.press("j")
     assert page.inner_text("[data-is=prefix]") == NASTY and heading(page) == NASTY
-    assert page.inner_text("[data-is=prompt]") == "red \u241b[31m and \u202eback?"
+    assert page.inner_text("[data-is=prompt]") == "red \u241b[31m and \\u202eback?"
     page.wait_for_timeout(100)
     assert page.evaluate("window.ran") is None
     assert page.evaluate("document.querySelectorAll('img, b, section script:not([type])').length") == 0

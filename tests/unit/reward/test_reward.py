@@ -17,6 +17,8 @@ from tests.unit.learner.tabular import TabularPolicy, problem, rollouts_of
 class SumTask:
     """Scores the sum of the response; solved at 6; a response that contains 4 breaks it, 3 gives NaN."""
 
+    score_range = (0.0, 100.0)
+
     def score(self, problem, response):
         if 4 in response:
             raise RuntimeError("the verifier crashed")

@@ -73,6 +73,8 @@ def test_lengths_and_entropies_are_of_sampled_tokens():
 
 def test_the_score_is_paid_on_the_last_action_and_the_task_sees_all_that_was_said():
     class Sum:
+        score_range = (0.0, 1.0)
+
         def score(self, problem, response):
             seen.append(response)
             return Outcome(1.0, True)

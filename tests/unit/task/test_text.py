@@ -145,7 +145,7 @@ def test_held_out_prompts_are_never_trained_on_and_no_prompt_stands_twice(tmp_pa
 
 
 def test_a_split_without_a_usable_row_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no usable held-out problem left .*has an empty prompt"):
+    with pytest.raises(ValueError, match="no usable held-out problem .*has an empty prompt"):
         text_task(tmp_path, ROWS, [question("", 1)], bad_rows="skip")
 
 

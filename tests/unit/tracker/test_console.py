@@ -41,6 +41,15 @@ def test_counts_are_short():
     assert row("store").show({"replay/store_size": 1400.0, "replay/open_size": 900.0}, ()) == "1.4k (900)"
 
 
+@pytest.mark.parametrize("name", ["a[/red]b", "[bold]x", "x\x1b[2J"])
+def test_a_name_is_no_markup_and_no_command_to_the_terminal(name, capsys):
+    tracker = Console(token_budget=1000, name=name, seed=0, refresh_per_s=4, plain_tables=1)
+    tracker.log(progress(1), {"rollout/score_fresh": 0.5})
+    tracker.close("interrupted")
+    out = capsys.readouterr().out
+    assert out.count(name.replace("\x1b", "\u241b") + ", seed 0") == 2 and "\x1b[2J" not in out
+
+
 def test_outside_a_terminal_a_few_tables_are_printed_however_long_the_run(capsys):
     tracker = console(plain_tables=3)
     for step in range(1, 101):

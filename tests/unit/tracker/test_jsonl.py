@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,13 @@ def test_records_that_are_missing_before_the_checkpoint_are_told(tmp_path, caplo
     caplog.clear()
     jsonl(tmp_path).resume_at(1)
     assert steps(tmp_path) == [-1, 0, 1] and not caplog.records
+
+
+def test_a_checkpoint_does_not_follow_records_that_somebody_removed(tmp_path):
+    tracker = Jsonl(output_dir=tmp_path / "run", max_table_rows=10)
+    tracker.log(progress(1), {})
+    tracker.sync()
+    shutil.rmtree(tmp_path / "run")
+    tracker.log(progress(2), {})  # the open file takes it
+    with pytest.raises(FileNotFoundError, match="metrics.jsonl was removed while the run wrote it"):
+        tracker.sync()
