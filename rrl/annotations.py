@@ -33,7 +33,7 @@ def fit(value: Any, hint: Any, key: str) -> Any:
             number = math.nan
         if not math.isnan(number):  # which passes every comparison that a constructor refuses by
             return number
-    elif hint in (int, str, bool) and type(value) is hint:
+    elif hint in (int, str, bool) and type(value) is hint and (hint is not int or abs(value) < 2**63):
         return value
     elif hint is type(None) and value is None:
         return None

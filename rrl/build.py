@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rrl import protocols as doors
 from rrl.annotations import fit, is_target
+from rrl.capacity import enough
 from rrl.exploration import Exploration
 from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
@@ -48,6 +50,9 @@ TOP = (
     "evaluate", "tracker", "run", "name", "seed", "kernels", "resume", "expected",
 )  # fmt: skip
 """Keys of a composed config."""
+
+ROOMS = TOP[: TOP.index("tracker")]
+"""Those that name an object each."""
 
 _NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}")
 
@@ -83,12 +88,14 @@ def make(node: DictConfig | dict[str, Any], key: str, **runtime: Any) -> Any:
       ValueError: an unknown or missing argument, or a value of the wrong type, named by its key.
     """
     arguments = _arguments(node, key, offered=runtime)
+    numbers = {f"{key}.{name}": value for name, value in arguments.items() if name not in runtime}
     for name, value in arguments.items():
         if is_target(value):
             arguments[name] = make(value, f"{key}.{name}", **runtime)
         elif isinstance(value, Mapping) and value and all(is_target(v) for v in value.values()):
             arguments[name] = {k: make(v, f"{key}.{name}.{k}", **runtime) for k, v in value.items()}
-    return instantiate({"_target_": node["_target_"], "_partial_": True})(**arguments)
+    with enough(key, numbers):
+        return instantiate({"_target_": node["_target_"], "_partial_": True})(**arguments)
 
 
 def check(node: Any, key: str = "") -> None:
@@ -109,7 +116,8 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
     try:
         cls = get_class(target)
     except (InstantiationException, ImportError, ValueError) as error:
-        raise ValueError(f"{key}._target_ is {target!r}, which cannot be loaded: {error}") from error
+        raise ValueError(f"{key}._target_ is {target!r}, which cannot be loaded: {error}{_place(error)}") from error
+    check_target(f"{cls.__module__}.{cls.__qualname__}", key)  # a name may lead through a module into another's
     hints = typing.get_type_hints(getattr(cls, "__init__"))  # noqa: B009  (mypy calls the plain form unsound)
     wanted = [n for n, p in inspect.signature(cls).parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY]
     short: tuple[str, ...] = getattr(cls, "short_keys", ())  # read by deeper keys alone, through interpolation
@@ -125,6 +133,14 @@ def _arguments(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) ->
     return arguments | {n: offered[n] for n in wanted if n not in given}
 
 
+def _place(error: BaseException) -> str:
+    """" at file:line" of the deepest error's last line, where a class's own module failed while it was imported."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join(f" at {frame.filename}:{frame.lineno}" for frame in last if "importlib" not in frame.filename)
+
+
 def validate(cfg: DictConfig, ranks: Ranks) -> None:
     """Refuse impossible configs before anything heavy is built. Raises ValueError."""
     if "sweeps" in cfg:
@@ -133,6 +149,10 @@ def validate(cfg: DictConfig, ranks: Ranks) -> None:
         )
     if unknown := sorted(str(k) for k in set(cfg) - set(TOP)):
         raise ValueError(f"{unknown[0]} is not a key of the config; expected one of: {', '.join(TOP)}")
+    if missing := [key for key in TOP if key not in cfg]:
+        raise ValueError(f"{missing[0]} is missing in the config; expected the keys {', '.join(TOP)}")
+    if odd := [key for key in ROOMS if not is_target(cfg[key])]:
+        raise ValueError(f"{odd[0]} is {cfg[odd[0]]!r}; expected an option of that group (see rrl-train --help)")
     if not isinstance(cfg.name, str) or not _NAME.fullmatch(cfg.name):
         raise ValueError(f"name is {str(cfg.name)[:120]!r}; expected a text of 1 to 100 characters, without / and "
                          "control characters: it names the run's folder")
@@ -165,7 +185,8 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
     if cfg.run.keep_best is not None and cfg.run.keep_best not in CATALOGUE:
         raise ValueError(f"run.keep_best is {cfg.run.keep_best!r}; expected the name of a metric, such as "
                          "eval/hard_success, or null")
-    known = {key.split(".")[0] for key in least} | {"lesson_token_divisor", "constant_share", "keep_best"}
+    others = {"lesson_token_divisor", "constant_share", "keep_best", "ranks_timeout_s"}
+    known = {key.split(".")[0] for key in least} | others
     if unknown := sorted(str(k) for k in set(cfg.run) - known):
         raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
 

@@ -1,7 +1,8 @@
 """Checkpoints: a folder of safetensors and JSON, sealed by a manifest, written beside and renamed into place.
 
-Never a pickle. Names of tensors are paths in the nested state; everything else stands in JSON. ``rrl.durable`` makes a
-checkpoint whole or absent, ``rrl.manifest`` knows a damaged file by its name.
+Never a pickle. Names of tensors are paths in the nested state; everything else stands in JSON. A large prefix store
+stands in files of its own, which checkpoints share (``rrl.replay.segments``). ``rrl.durable`` makes a checkpoint whole
+or absent, ``rrl.manifest`` knows a damaged file by its name.
 """
 
 from __future__ import annotations
@@ -18,34 +19,42 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rrl import durable, manifest
+from rrl import durable, manifest, reading, stored
+from rrl.replay import segment_state
+from rrl.replay.segments import Part
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""1 had no manifest. A run of an older format ends with the version that began it."""
+FORMAT = 3
+"""1 had no manifest, 2 no files of a store: whatever it was written in, a checkpoint of 2 reads as one of 3."""
+
+READ = (2, 3)
+_STORE = "__store__"
 
 BEST = "best"
 """Name of the link to the best checkpoint, beside the checkpoints."""
 
 
 def save(folder: Path, state: dict[str, Any], meta: dict[str, Any]) -> Path:
-    """Write ``state`` (nested dicts and lists of tensors, arrays and plain values) and ``meta`` to ``folder``.
+    """Write ``state`` (nested dicts and lists of tensors, arrays, plain values and ``Part``s) and ``meta``.
 
     Raises:
       ValueError: something in the state is of no such kind; it is named by its place.
       OSError: the disk is full or fails. Nothing is left of the attempt, and nothing older was touched.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    plain = _split(state, "", tensors)
+    tensors, parts = dict[str, torch.Tensor](), list[tuple[Part, dict[str, Any]]]()
+    plain, linked = _split(state, "", tensors, parts), dict[str, Any]()
     beside = folder.with_name(folder.name + durable.BESIDE)
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
+        for part, place in parts:
+            place[_STORE], known = part.write(beside, folder)
+            linked |= known
         save_file({k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, beside / "state.safetensors")
         (beside / "state.json").write_text(json.dumps(plain))
         (beside / "meta.json").write_text(json.dumps({"format": FORMAT} | meta, indent=2))
-        manifest.seal(beside)
+        manifest.seal(beside, linked)
         durable.put_folder(beside, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)  # a full disk gets its room back
@@ -59,13 +68,14 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if flaw := manifest.damage(folder):
         raise ValueError(f"checkpoint {str(folder)!r} is damaged: {flaw}; use an earlier one beside it")
     try:
-        plain = json.loads((folder / "state.json").read_text())
-        tensors = load_file(folder / "state.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        state = _join(reading.read_json(folder / "state.json"), load_file(folder / "state.safetensors"), folder)
+    except (OSError, ValueError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"checkpoint {str(folder)!r} cannot be read ({error}); use an earlier one beside it"
         ) from error
-    return _join(plain, tensors), meta
+    if not isinstance(state, dict):
+        raise ValueError(f"checkpoint {str(folder)!r} holds a {type(state).__name__}; expected rooms and their states")
+    return state, meta
 
 
 def meta_of(folder: Path) -> dict[str, Any]:
@@ -76,12 +86,15 @@ def meta_of(folder: Path) -> dict[str, Any]:
             f"expected a folder such as <run>/checkpoints/step_000100"
         )
     try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        meta: dict[str, Any] = reading.read_json(folder / "meta.json")
         found = meta.get("format")
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"checkpoint {str(folder)!r}: meta.json cannot be read ({error})") from error
-    if found != FORMAT:
-        raise ValueError(f"checkpoint {str(folder)!r} has format {found}; this version reads {FORMAT}")
+    if found not in READ:
+        raise ValueError(
+            f"checkpoint {str(folder)!r} has format {found}; this version reads {' and '.join(map(str, READ))}"
+        )
+    stored.check_meta(meta, f"checkpoint {str(folder)!r}")
     return meta
 
 
@@ -179,13 +192,17 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix("step_"))
 
 
-def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+def _split(node: Any, path: str, tensors: dict[str, torch.Tensor], parts: list[tuple[Part, dict[str, Any]]]) -> Any:
     if isinstance(node, dict):
         if bad := [k for k in node if not isinstance(k, str) or "/" in k or k.startswith("__")]:
             raise ValueError(f"state key {bad[0]!r} at {path or 'the top'}: expected text without '/' and leading '__'")
-        return {k: _split(v, f"{path}/{k}", tensors) for k, v in node.items()}
+        return {k: _split(v, f"{path}/{k}", tensors, parts) for k, v in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_split(v, f"{path}/{i}", tensors) for i, v in enumerate(node)]
+        return [_split(v, f"{path}/{i}", tensors, parts) for i, v in enumerate(node)]
+    if isinstance(node, Part):
+        place = dict[str, Any]()  # it knows its files when it has written them
+        parts.append((node, place))
+        return place
     if isinstance(node, torch.Tensor):
         tensors[path] = node
         return {"__tensor__": path}
@@ -206,15 +223,17 @@ def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     )
 
 
-def _join(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _join(node: Any, tensors: dict[str, torch.Tensor], folder: Path) -> Any:
     if isinstance(node, list):
-        return [_join(v, tensors) for v in node]
+        return [_join(v, tensors, folder) for v in node]
     if not isinstance(node, dict):
         return node
+    if _STORE in node:
+        return segment_state.read(folder, node[_STORE])
     if "__tensor__" in node:
         return tensors[node["__tensor__"]]
     if "__array__" in node:
         return tensors[node["__array__"]].numpy().astype(node["dtype"])
     if "__text__" in node:
         return np.array(node["__text__"], dtype=str)
-    return {k: _join(v, tensors) for k, v in node.items()}
+    return {k: _join(v, tensors, folder) for k, v in node.items()}

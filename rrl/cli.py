@@ -1,6 +1,6 @@
 """How the commands answer a wrong command line: one line on stderr with key, value and choices, exit code 1.
 
-Hydra's own reports have many lines, or a traceback, and seldom the choices; ``HYDRA_FULL_ERROR=1`` still shows all.
+Hydra's own reports have many lines, or a traceback, and seldom the choices; ``--debug`` shows all of it besides.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers.oc import env as oc_env
+from yaml import YAMLError
 
+from rrl import debug
+from rrl.hydra_node import watched
 from rrl.terminal import open_streams
+
+_NESTED = 60  # brackets of one argument; Hydra's parser needs some ten calls for each, and Python allows a thousand
+_SECRET = re.compile(r"key|token(?!iz)|secret|passw|credential|netrc", re.IGNORECASE)
+_NONE = object()
 
 
 def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
-    """Run a Hydra command; what is wrong with its command line becomes one line.
+    """Run a Hydra command; what is wrong with its command line, or with a config file, becomes one line.
 
     Args:
       program: as it is typed, such as rrl-train.
@@ -30,27 +38,48 @@ def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
       config_name: its primary config, whose keys are the choices.
     """
     open_streams()
+    sys.argv[1:] = argv = debug.taken(sys.argv[1:])
     asked = os.environ.get("HYDRA_FULL_ERROR")
-    if asked == "1":
-        command()
-        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing
+    guard_secrets()
     try:
-        check_choices(sys.argv[1:])
-        command()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise SystemExit(f"{program}: {explain(error, config_name, sys.argv[1:])}") from None
+        check_choices(argv)
+        with watched():
+            command()
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+        raise SystemExit(debug.line(program, error, explain(error, config_name, argv))) from None
     finally:
-        os.environ.pop("HYDRA_FULL_ERROR")
+        if asked is None:
+            os.environ.pop("HYDRA_FULL_ERROR")
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = asked
+
+
+def guard_secrets() -> None:
+    """Let ``${oc.env:NAME}`` of a config file read everything but secrets: what it reads is written into records."""
+
+    def read(key: str, default: Any = _NONE) -> Any:
+        if _SECRET.search(key):
+            raise ValueError(f"${{oc.env:{key}}} would write a secret into config.yaml, checkpoints and trackers; "
+                             "programs that need it read the environment themselves: drop it from the config")
+        return oc_env(key) if default is _NONE else oc_env(key, default)
+
+    OmegaConf.register_new_resolver("oc.env", read, replace=True)
 
 
 def check_choices(argv: Sequence[str]) -> None:
-    """Hydra fails on a list inside a list of options with an error about its own code. Raises ValueError for one."""
+    """Hydra fails on a list inside a list of options, and on deep nesting, with an error about its own code.
+
+    Raises:
+      ValueError: an argument is such a one.
+    """
     for argument in argv:
         group, _, value = argument.lstrip("+~").partition("=")
         inside = value.strip().removeprefix("[")
         if value.strip().startswith("[") and re.fullmatch("[a-z_/]+", group) and _options(group) and "[" in inside:
             raise ValueError(f"{argument}: expected an option of {group}, or a list of options such as [a,b]")
+        if max(argument.count(sign) for sign in "[{(") > _NESTED:
+            raise ValueError(f"{argument[:60]}...: has more than {_NESTED} opening brackets; expected a value")
 
 
 def explain(error: Exception, config_name: str, argv: list[str]) -> str:

@@ -7,6 +7,7 @@ directory containing the file has also reached disk").
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 
 BESIDE = ".tmp"
 """Ending of what is not finished; whoever meets one may delete it."""
+
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,7 +37,8 @@ def write_text(path: Path, text: str) -> None:
 def put_folder(beside: Path, folder: Path) -> None:
     """Rename ``beside`` to ``folder``, with everything in it synced. An older ``folder`` is replaced."""
     for path in beside.iterdir():
-        sync(path)
+        if path.stat().st_nlink == 1:  # others were synced under their first name
+            sync(path)
     sync(beside)
     old = _doomed(folder)
     if folder.is_dir():
@@ -59,6 +63,16 @@ def link(path: Path, target: str) -> None:
     if not path.is_symlink():
         discard(path)  # a copy of the run that followed its links
     beside.replace(path)
+
+
+def share(source: Path, target: Path) -> None:
+    """Make ``target`` another name of a file that nobody writes again; a copy where there are no (more) such links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, target)
 
 
 def discard(path: Path) -> None:

@@ -15,6 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from rrl import debug, stored
 from rrl.cli import speak
 from rrl.typed import typed
 
@@ -37,7 +38,7 @@ def _job(cfg: DictConfig) -> None:
     try:
         run(cfg, Path(context.runtime.output_dir), list(context.overrides.task))
     except ValueError as error:
-        raise SystemExit(f"rrl-eval: {error}") from None
+        raise SystemExit(debug.line("rrl-eval", error)) from None
     except KeyboardInterrupt:
         folder = cfg.resume or context.runtime.output_dir
         sys.stderr.write(f"rrl-eval: stopped; go on with: {typed('rrl-eval', 'resume', folder)}\n")
@@ -48,6 +49,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: Sequence[str]) -> None:
     """Evaluate into a folder, then report and compare. Raises ValueError as its doors do."""
     import torch
 
+    from rrl.capacity import enough
     from rrl.ranks import Ranks
     from rrl.report.evaluation.load import is_evaluation
 
@@ -60,7 +62,8 @@ def run(cfg: DictConfig, output_dir: Path, overrides: Sequence[str]) -> None:
             raise ValueError(f"{str(folder)!r} holds an evaluation; go on with it, or report it anew, by "
                              f"rrl-eval resume={folder}; or choose another folder, as hydra.run.dir=<folder>")
         torch.set_num_threads(cfg.num_threads)
-        _sample(cfg, folder, ranks, is_baseline=False)
+        with enough("an evaluation", {"samples": cfg.get("samples")}):
+            _sample(cfg, folder, ranks, is_baseline=False)
         baseline = _baseline(cfg, folder, ranks)
         if ranks.is_main:
             from rrl.report.evaluation.write import finish_evaluation  # matplotlib takes a second to import
@@ -73,16 +76,16 @@ def run(cfg: DictConfig, output_dir: Path, overrides: Sequence[str]) -> None:
 def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     """(config, folder) of the evaluation that ``resume`` names, with what may be changed."""
     folder = Path(cfg.resume)
-    stored = OmegaConf.load(folder / "config.yaml") if (folder / "config.yaml").is_file() else None
-    if not isinstance(stored, DictConfig) or "samples" not in stored:  # a training's folder has a config.yaml too
+    known = stored.from_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else OmegaConf.create()
+    if "samples" not in known:  # a training's folder has a config.yaml too
         raise ValueError(f"resume is {cfg.resume!r}, where no evaluation has begun; expected a folder of rrl-eval")
     for override in overrides:
         key = override.lstrip("+~").split("=", 1)[0]
         if key not in _MAY_CHANGE:
             raise ValueError(f"{override!r} cannot be given while resuming: an evaluation goes on with its own config; "
                              f"drop it. Only {', '.join(_MAY_CHANGE[1:])} may change")
-        OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False)
-    return stored, folder
+        OmegaConf.update(known, key, OmegaConf.select(cfg, key), merge=False)
+    return known, folder
 
 
 def _sample(cfg: DictConfig, folder: Path, ranks: Ranks, *, is_baseline: bool) -> None:
@@ -108,7 +111,7 @@ def _sample(cfg: DictConfig, folder: Path, ranks: Ranks, *, is_baseline: bool) -
     record = {
         "status": "unfinished", "name": subject.name, "checkpoint": subject.checkpoint and str(subject.checkpoint),
         "step": subject.step, "temperature": subject.temperature, "metrics": subject.metrics, "k": list(samples.k),
-        "request": samples.request(), **provenance("rrl-eval"),
+        "request": samples.request(), "runs_code": subject.runs_code, **provenance("rrl-eval"),
     }  # fmt: skip
     _refuse_other(samples, before, cfg, folder)
     if ranks.is_main:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import checkpoint
+from rrl.stored import config_of
 from rrl.sweep.record import HARMLESS
+
+if TYPE_CHECKING:
+    from rrl.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +60,9 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
       ValueError: an override would change what the run means; both values are shown.
     """
     meta = checkpoint.meta_of(folder)
-    stored = OmegaConf.create(meta["config"])
-    assert isinstance(stored, DictConfig)
-    for override in overrides:
-        key = override.lstrip("+~").split("=", 1)[0].split("@")[0]
+    given = [override.lstrip("+~").split("=", 1)[0].split("@")[0] for override in overrides]
+    stored = config_of(meta, folder, granted=given)
+    for override, key in zip(overrides, given, strict=True):
         if key == "resume":
             continue
         dotted = key.replace("/", ".")
@@ -73,7 +77,7 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
                 f"{override!r} would change a resumed run: the checkpoint has {changes}; "
                 f"drop it, or start a new run. While resuming, only {', '.join(MAY_CHANGE)} may change"
             )
-        if dotted == "run.token_budget" and isinstance(now, int) and now < meta["sampled_tokens"]:
+        if dotted == "run.token_budget" and isinstance(now, int) and now < meta.get("sampled_tokens", 0):
             raise ValueError(
                 f"{override!r} ends the run in its past: the checkpoint has {meta['sampled_tokens']} sampled tokens "
                 f"of run.token_budget = {before}; expected at least as many"
@@ -90,11 +94,40 @@ def continued(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> DictCo
     return stored
 
 
+def agreed(ranks: Ranks, cfg: DictConfig, folder: Path, found: Path | None) -> Path:
+    """Rank 0's run folder, once all ranks are known to begin alike.
+
+    A clock names folders, and the disk of another machine may be behind: ranks that differ would wait for each other
+    in different places.
+
+    Args:
+      found: the checkpoint that this rank goes on from; None = from the beginning.
+    Raises:
+      ValueError: another rank has another config or another checkpoint; both are shown.
+    """
+    if ranks.size > 1:
+        ranks.agree("the checkpoint to go on from", str(found and found.name))
+        configs = ranks.gather([OmegaConf.to_container(cfg, resolve=True)])
+        for rank, theirs in enumerate(configs):
+            for key, first, value in _leaves("", configs[0], theirs):
+                raise ValueError(f"{key.lstrip('.')} is {first!r} on rank 0 and {value!r} on rank {rank}; "
+                                 "expected the same command on every rank")  # fmt: skip
+    before = checkpoint.meta_of(found).get("ranks", ranks.size) if found else ranks.size
+    if before != ranks.size:
+        log.warning("resuming on %d ranks a run that was on %d: the same run, equal to rounding", ranks.size, before)
+    return ranks.broadcast(folder)
+
+
 def overrides_of(run: Path, now: Sequence[str]) -> list[str]:
     """What makes a resumed run an arm: the overrides that it began with, then those of this command line."""
     path = run / ".hydra" / "overrides.yaml"
-    first: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
-    return [*map(str, first), *(override for override in now if not override.startswith("resume="))]
+    try:
+        first = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read ({' '.join(str(error).split())}); expected the list of "
+                         "overrides that the run began with: delete the file, and they are forgotten") from error
+    began = map(str, first if isinstance(first, list) else [])
+    return [*began, *(override for override in now if not override.startswith("resume="))]
 
 
 def _plain(cfg: DictConfig, dotted: str) -> Any:

@@ -11,8 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrl import durable
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rrl import debug, durable
 from rrl.starts import Start, plain
+from rrl.stored import config_of
 from rrl.visible import json_line
 
 _EPILOG = """\
@@ -44,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     take = verbs.add_parser("import", help="verdicts: the same lines, their field decision filled in")
     take.add_argument("run", type=Path, help="as above")
     take.add_argument("file", type=Path, help="JSONL with key and decision; lines without a decision are passed over")
-    given = list(sys.argv[1:] if argv is None else argv)
+    debug.describe(parser)
+    given = debug.taken(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(["page", *given] if given and given[0] not in (*_VERBS, "-h", "--help") else given)
     try:
         if arguments.verb == "page":
@@ -53,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             said = _export(arguments.run, arguments.out, arguments.waiting)
         else:
             said = _import(arguments.run, arguments.file)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"rrl-review: {' '.join(str(error).split())}\n")
+    except (ValueError, OSError, OmegaConfBaseException) as error:
+        sys.stderr.write(debug.line("rrl-review", error) + "\n")
         return 1
     sys.stderr.write(f"rrl-review: {said}\n")
     return 0
@@ -67,25 +72,25 @@ def stored_prefixes(folder: Path) -> list[dict[str, Any]]:
     Raises:
       ValueError: the checkpoint cannot be read.
     """
-    from omegaconf import OmegaConf
-
     from rrl import build, checkpoint
     from rrl.ranks import Ranks
     from rrl.replay.filter.review import read_decisions
+    from rrl.saver import fitting
 
     state, meta = checkpoint.load(folder)
-    config = OmegaConf.create(meta["config"])
+    config = config_of(meta, folder)
     with tempfile.TemporaryDirectory() as scratch:  # a task writes what it read, and that stands in the run already
         pool: dict[str, Any] = {"seed": config.seed, "ranks": Ranks(), "output_dir": Path(scratch)}
         pool["codec"] = build.make(config.codec, "codec", **pool)
         task = pool["task"] = build.make(config.task, "task", **pool)
         harm = _harm_scorer(config, pool)
     store = build.make(config.replay.store, "replay.store")
-    store.load_state_dict(state["replay"]["store"])
-    decisions = _decisions_file(folder, meta["config"])
+    with fitting(folder, "a store", "use an earlier one beside it"):
+        store.load_state_dict(state["replay"]["store"])
+        rows = store.rows()
+        problems = [start.problem for start in store.starts(store.shelf.all_rows())]
+    decisions = _decisions_file(folder, config)
     decided = read_decisions(decisions) if decisions.is_file() else {}
-    rows = store.rows()
-    problems = [start.problem for start in store.starts(store.shelf.all_rows())]
     found = [
         {
             "key": row["key"], "decision": decided.get(row["key"], ""), "status": row["status"],
@@ -126,9 +131,9 @@ def _page(run: Path, out: Path | None) -> str:
     from rrl.report.review_page import review_page, run_identity
 
     folder = checkpoint.latest(run)
-    config, home = checkpoint.load(folder)[1]["config"], _home(folder)
+    config, home = config_of(checkpoint.load(folder)[1], folder), _home(folder)
     rows = [{"uses": row["tries"], "wins": row["conversions"]} | row for row in stored_prefixes(folder)]
-    heard = "review" in (config["replay"]["filter"] or {})
+    heard = "review" in (OmegaConf.select(config, "replay.filter") or {})
     note = f"{len(rows):,} states of {folder.name}. " + (
         "The run reads review.jsonl in its folder at every step, and when it is resumed." if heard else
         "This run has no filter named review and reads no decisions; another one does with "
@@ -163,8 +168,8 @@ def _import(run: Path, file: Path) -> str:
     from rrl.replay.filter.review import DECISIONS, read_decisions
 
     folder = checkpoint.latest(run)
-    config = checkpoint.load(folder)[1]["config"]
-    if "review" not in (config["replay"]["filter"] or {}):
+    config = config_of(checkpoint.load(folder)[1], folder)
+    if "review" not in (OmegaConf.select(config, "replay.filter") or {}):
         raise ValueError(f"{str(run)!r} has no filter named review, so nobody would read the verdicts; expected a run "
                          "with replay/filter=[length,review]")
     if not file.is_file():
@@ -181,10 +186,10 @@ def _import(run: Path, file: Path) -> str:
     return f"{each}, {new} of them new; all are in {target}"
 
 
-def _decisions_file(folder: Path, config: dict[str, Any]) -> Path:
+def _decisions_file(folder: Path, config: DictConfig) -> Path:
     from rrl.replay.filter.review import DECISIONS_FILE
 
-    review = (config["replay"]["filter"] or {}).get("review") or {}
+    review = (OmegaConf.select(config, "replay.filter") or {}).get("review") or {}
     named = review.get("decisions", "")
     return Path(named) if named else _home(folder) / DECISIONS_FILE
 

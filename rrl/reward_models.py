@@ -9,6 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from rrl import debug
 from rrl.cli import speak
 
 
@@ -23,7 +24,7 @@ def _job(cfg: DictConfig) -> None:
     try:
         run(cfg, Path(HydraConfig.get().runtime.output_dir))
     except ValueError as error:
-        raise SystemExit(f"rrl-reward: {error}") from None
+        raise SystemExit(debug.line("rrl-reward", error)) from None
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, dict[str, float]]:

@@ -6,11 +6,14 @@ import dataclasses
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rrl import checkpoint
-from rrl.protocols import Relative
+from rrl.annotations import fit
+from rrl.protocols import Growing, Relative, Replay
 from rrl.records import Progress, Signals
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _SAME_REQUEST_S = 2.0  # signals that are no farther apart are one request to stop, but for Ctrl-C
 _WARNINGS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # sbatch --signal, submitit, a lost connection
+_MOST_SHOWN = 300  # characters of an option; a whole policy has pages
+_UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
+          AssertionError)  # fmt: skip  (what rooms raise for a state that is not one of theirs)
 ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
 
@@ -65,45 +71,64 @@ class Saver:
     def _save(self, progress: Progress) -> str:
         """What went wrong, in words; "" where nothing did."""
         house, best = self._house, self._house.run.keep_best
-        state = {room: getattr(house, room).state_dict() for room in ROOMS}
+        state = {room: getattr(house, room).state_dict() for room in ROOMS if room != "replay"}
+        state["replay"] = remembered(house.replay, house.run.keep_checkpoints)
         if isinstance(house.task, Relative):
             state["task"] = house.task.state_dict()
         state["progress"] = dataclasses.asdict(progress)
         value = house.tracker.measured(best, progress.step) if best else None
         meta = {
             "config": self._config, "step": progress.step, "sampled_tokens": progress.sampled_tokens,
-            "seconds": progress.seconds, "measured": {} if value is None else {best: value},
+            "seconds": progress.seconds, "measured": {} if value is None else {best: value}, "ranks": house.ranks.size,
         }  # fmt: skip
         try:
             house.tracker.sync()  # a checkpoint on disk whose records are not would leave a hole in metrics.jsonl
             folder = checkpoint.save(self._dir / "checkpoints" / f"step_{progress.step:06d}", state, meta)
             checkpoint.prune(self._dir, house.run.keep_checkpoints, best)
-            self._show(folder, {"replay": state["replay"]}, meta)
+            self._show(folder, state["replay"], meta)
         except OSError as error:
             return str(error)
         return ""
 
-    def _show(self, folder: Path, remembered: dict[str, Any], meta: dict[str, Any]) -> None:
+    def _show(self, folder: Path, replay: dict[str, Any], meta: dict[str, Any]) -> None:
         """Offer a new checkpoint, and what is remembered alone, to the trackers that keep such things."""
         tracker = self._house.tracker
         if tracker.wants("checkpoint"):
             tracker.artifact(folder, "checkpoint")
         if tracker.wants("store"):  # a checkpoint too, of one room: rrl-review opens it
-            tracker.artifact(checkpoint.save(self._dir / "store", remembered, meta), "store")
+            tracker.artifact(checkpoint.save(self._dir / "store", {"replay": replay}, meta), "store")
+
+
+def remembered(replay: Replay, kept: int) -> dict[str, Any]:
+    """A replay's state for a checkpoint, one of ``kept`` that stand side by side."""
+    return replay.growing_state(kept=kept) if isinstance(replay, Growing) else replay.state_dict()
 
 
 def restore(house: House, folder: Path) -> Progress:
     """Load every room's state; the run's progress. Raises ValueError where the checkpoint is of another model."""
     state, meta = checkpoint.load(folder)
     for room in (*ROOMS, *(["task"] if isinstance(house.task, Relative) else [])):
-        try:
+        made = str(meta.get("config", {}).get(room, "-"))
+        with fitting(folder, f"this run's {room}", f"it was made with {room}={made}"):
             getattr(house, room).load_state_dict(state[room])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(
-                f"checkpoint {str(folder)!r} does not fit this run's {room} ({str(error).splitlines()[0]}); "
-                f"it was made with {room}={meta['config'].get(room, '-')}"
-            ) from error
-    return progress_from(state["progress"])
+    with fitting(folder, "a run's progress", "use an earlier one beside it"):
+        return progress_from(state["progress"])
+
+
+@contextmanager
+def fitting(folder: Path, what: str, advice: str) -> Iterator[None]:
+    """Say which checkpoint it is that ``what`` cannot be restored from: whoever sealed it may have written anything."""
+    try:
+        yield
+    except _UNFIT as error:
+        short = advice if len(advice) <= _MOST_SHOWN else f"{advice[:_MOST_SHOWN]}..."
+        raise ValueError(f"checkpoint {str(folder)!r} does not fit {what} ({_first_line(error)}); {short}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """A KeyError's text is the key alone, a MemoryError's nothing: the kind says what is meant."""
+    first = "".join(str(error).strip().splitlines()[:1])
+    return first if isinstance(error, (ValueError, RuntimeError)) and first else f"{type(error).__name__}: {first}"
 
 
 def first_progress(run: Any) -> Progress:
@@ -115,8 +140,18 @@ def first_progress(run: Any) -> Progress:
 
 def progress_from(state: dict[str, Any]) -> Progress:
     """The ``Progress`` that ``dataclasses.asdict`` took apart."""
-    signals = {k: Signals(**state[k]) if state[k] else None for k in ("first", "peak")}
-    return Progress(**state | signals | {"history": tuple(Signals(**s) for s in state["history"])})
+    signals = {k: Signals(**_fitted(Signals, state[k])) if state[k] else None for k in ("first", "peak")}
+    history = tuple(Signals(**_fitted(Signals, s)) for s in state["history"])
+    plain = {k: v for k, v in state.items() if k not in (*signals, "history")}
+    return Progress(**_fitted(Progress, plain) | signals | {"history": history})
+
+
+def _fitted(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a record's fields in the fields' types. Raises ValueError for one that is of another."""
+    hints = get_type_hints(kind)
+    if unknown := values.keys() - hints.keys():
+        raise ValueError(f"progress.{min(unknown)} is not a field of {kind.__name__}")
+    return {name: fit(value, hints[name], f"progress.{name}") for name, value in values.items()}
 
 
 class StopCleanly:

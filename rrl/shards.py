@@ -64,7 +64,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError("not an object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{str(path)!r} line {number} is not a JSON object ({error})") from error
         rows.append(row)
     return rows

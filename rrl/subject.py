@@ -12,6 +12,7 @@ from rrl import build, checkpoint
 from rrl.protocols import Policy, Reward, Task
 from rrl.ranks import Ranks
 from rrl.saver import restore
+from rrl.stored import config_of, running_code
 from rrl.types import Metrics
 
 _CHOSEN = ("policy", "codec", "task", "reward", "evaluate")
@@ -34,6 +35,7 @@ class Subject:
     policy: Policy
     reward: Reward
     metrics: Metrics
+    runs_code: list[str]
 
 
 def subject_of(cfg: DictConfig, output_dir: Path, ranks: Ranks, known: Metrics | None) -> Subject:
@@ -59,21 +61,22 @@ def subject_of(cfg: DictConfig, output_dir: Path, ranks: Ranks, known: Metrics |
 def _from_checkpoint(cfg: DictConfig, output_dir: Path, ranks: Ranks, known: Metrics | None) -> Subject:
     folder = checkpoint_of(cfg.checkpoint, "checkpoint")
     _, meta = checkpoint.load(folder)
-    config = OmegaConf.create(meta["config"])
-    assert isinstance(config, DictConfig)
+    config = config_of(meta, folder)
     config.warm_start = {"_target_": "rrl.warm_start.none.NoWarmStart"}
     config.tracker = {}
     for group in _CHOSEN:
         if (node := cfg.get(group)) is not None:  # a group without a choice leaves no key
-            config[group] = node if "_target_" in node else OmegaConf.merge(config[group], node)
+            config[group] = node if "_target_" in node else OmegaConf.merge(config.get(group, {}), node)
     if cfg.temperature is not None:
         config.policy.temperature = cfg.temperature
+    build.validate(config, ranks)
     house = build.build(config, output_dir, ranks)
     progress = restore(house, folder)
     return Subject(
         name=f"{config.name}, seed {config.seed}", checkpoint=folder, step=progress.step,
         temperature=config.policy.temperature, task=house.task, policy=house.policy, reward=house.reward,
         metrics=house.evaluate.now(progress) if known is None else known,
+        runs_code=running_code(OmegaConf.to_container(config, resolve=True)),
     )  # fmt: skip
 
 
@@ -93,6 +96,7 @@ def _alone(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> Subject:
     return Subject(
         name=str(model or config.policy._target_.rpartition(".")[2]), checkpoint=None, step=None,
         temperature=config.policy.temperature, task=pool["task"], policy=pool["policy"], reward=reward, metrics={},
+        runs_code=running_code(pool["resolved_config"]),
     )  # fmt: skip
 
 

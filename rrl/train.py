@@ -20,10 +20,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from rrl import durable
+from rrl import debug, durable
 from rrl.cli import speak
-from rrl.starts import plain
 from rrl.sweep import record
 from rrl.sweep.folder import refuse_folder_of_sweeps
 from rrl.typed import typed
@@ -98,13 +98,15 @@ def _attempt(
         if main_rank:
             from rrl.checkpoint import meta_of
 
-            step = meta_of(checkpoint)["step"] if checkpoint else None
+            step = meta_of(checkpoint).get("step") if checkpoint else None
             record.begin(folder, ended["fingerprint"], step)
         ended |= run(cfg, folder, overrides, checkpoint)
     except KeyboardInterrupt:
         ended |= {"status": "interrupted", "error": "stopped at once, without a checkpoint of this step"}
-    except (ValueError, FloatingPointError, OSError, record.Taken) as error:  # they speak to people: no traceback
+    except (ValueError, FloatingPointError, OSError, OmegaConfBaseException, record.Taken) as error:
+        debug.show(error)  # they speak to people: no traceback that was not asked for
         ended |= {"error": f"{error}{_fallback(error, folder)}", "traceback": traceback.format_exc()}
+        ended["code"] = getattr(error, "exit_code", 1)
     except Exception as error:
         ended |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         log.exception("the run failed")
@@ -116,7 +118,8 @@ def _attempt(
         raise SystemExit(130)  # also where the job had just ended: no other one of this process is to follow
     if ended["status"] == "failed":
         if mode != RunMode.MULTIRUN:
-            raise SystemExit(f"rrl-train: {ended['error']}")
+            sys.stderr.write(f"rrl-train: {' '.join(ended['error'].split())}\n")
+            raise SystemExit(ended.get("code", 1))
         log.error("%s", ended["error"])
         return float("nan")
     value: float | None = ended["value"]
@@ -143,7 +146,7 @@ def _resumed(
 
 def _fallback(error: Exception, folder: Path) -> str:
     """Where to go back to when numbers have become NaN or infinite, or the disk full."""
-    if isinstance(error, (ValueError, record.Taken)):
+    if isinstance(error, (ValueError, OmegaConfBaseException, record.Taken)) or os.environ.get("RANK", "0") != "0":
         return ""
     from rrl.checkpoint import latest
 
@@ -158,33 +161,43 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
     import torch
 
     from rrl import build as building
+    from rrl.capacity import enough
     from rrl.checkpoint import meta_of
     from rrl.ops.logprob import use_kernels
     from rrl.provenance import provenance
     from rrl.ranks import Ranks
-    from rrl.report.summary import finish_run
+    from rrl.report.summary import expected_of, finish_run
+    from rrl.resume import agreed
+    from rrl.stored import plain_config, running_code
 
-    begin = time.perf_counter() - (meta_of(checkpoint)["seconds"] if checkpoint else 0.0)  # of the run's earlier lives
-    ranks = Ranks()
+    earlier = meta_of(checkpoint).get("seconds", 0.0) if checkpoint else 0.0  # of the run's other lives
+    begin = time.perf_counter() - earlier
+    ranks = Ranks(timeout_s=OmegaConf.select(cfg, "run.ranks_timeout_s"))
     status = "failed"
     try:
         building.validate(cfg, ranks)
+        output_dir = agreed(ranks, cfg, output_dir, checkpoint)
         torch.set_num_threads(cfg.run.num_threads)
         use_kernels(cfg.kernels)
-        house = building.build(cfg, output_dir, ranks)
+        house, config = building.build(cfg, output_dir, ranks), plain_config(cfg)
         if ranks.is_main:
             OmegaConf.save(cfg, output_dir / "config.yaml", resolve=True)
         try:
-            status, progress, final, asked = _train(house, output_dir, cfg, checkpoint)
+            with enough("a step of this run", config):
+                status, progress, final, asked = _train(house, output_dir, config, checkpoint)
         finally:
             house.tracker.close(status)
+    except BaseException as error:
+        ranks.close(f"{type(error).__name__}: {error}")  # the others are told why they were left
+        raise
     finally:
         ranks.close()
     summary = {
         "name": cfg.name, "seed": cfg.seed, "status": status, "value": final.get("eval/hard_success"), "error": None,
         "steps": progress.step, "sampled_tokens": progress.sampled_tokens,
         "seconds": round(time.perf_counter() - begin, 1), "final": final,
-        "expected": expected_of(cfg, house.task.name), "overrides": overrides, **provenance("rrl-train"),
+        "expected": expected_of(cfg, house.task.name), "overrides": overrides,
+        "runs_code": running_code(config), **provenance("rrl-train"),
     }  # fmt: skip
     if ranks.is_main:
         durable.write_text(output_dir / "summary.json", json.dumps(summary, indent=2))
@@ -196,16 +209,15 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
 
 
 def _train(
-    house: House, output_dir: Path, cfg: DictConfig, checkpoint: Path | None
+    house: House, output_dir: Path, config: dict[str, Any], checkpoint: Path | None
 ) -> tuple[str, Progress, Metrics, bool]:
     """(status, where it ended, last evaluation, whether somebody asked to stop)."""
     from rrl import loop
     from rrl.checkpoint import set_aside
     from rrl.saver import Saver, StopCleanly, StopRequested, first_progress, restore
+    from rrl.turned import prefix_rows
 
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    saver, status = Saver(house, output_dir, {str(k): v for k, v in config.items()}), "finished"
+    saver, status = Saver(house, output_dir, config), "finished"
     if checkpoint is None:
         progress = first_progress(house.run)
     else:
@@ -227,23 +239,6 @@ def _train(
     house.tracker.table("prefixes", prefix_rows(house))
     house.tracker.table("turned", house.exploration.turned.rows(house.policy.decode))
     return status, progress, final, saver.stop
-
-
-def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
-    """What the experiment promises on this task: metric -> [value, tolerance]; nothing elsewhere."""
-    promised = OmegaConf.to_container(cfg.expected) if cfg.expected else {}
-    assert isinstance(promised, dict)
-    pairs: dict[str, Any] = promised.get(task, {})
-    return pairs
-
-
-def prefix_rows(house: House) -> list[dict[str, Any]]:
-    """The store's states with their text and prompt, most used first, for the report's page of prefixes."""
-    rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
-    decode, prompts = house.policy.decode, {p.id: p.prompt for p in house.task.train_problems()}
-    return [
-        r | {"text": decode(plain(tuple(r["tokens"]))), "prompt": decode(prompts.get(r["problem"], ()))} for r in rows
-    ]
 
 
 if __name__ == "__main__":

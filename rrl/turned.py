@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rrl.records import Attempt
 from rrl.types import Tokens, plain
+
+if TYPE_CHECKING:
+    from rrl.build import House
 
 _MOST_PENDING = 20_000  # prefixes that only failed so far: about 100 bytes each, the longest unused are forgotten first
 _MOST_TURNED = 200  # kept with their tokens: more than a person reads; those with most failures before stay
@@ -95,3 +98,12 @@ class Turned:
         pending = [key for key in self._tries if key not in self._turns]
         for key in pending[: len(pending) - _MOST_PENDING]:
             del self._tries[key]
+
+
+def prefix_rows(house: House) -> list[dict[str, Any]]:
+    """The store's states with their text and prompt, most used first, for the report's page of prefixes."""
+    rows = sorted(house.replay.rows(), key=lambda r: (-r["uses"], r["key"]))
+    decode, prompts = house.policy.decode, {p.id: p.prompt for p in house.task.train_problems()}
+    return [
+        r | {"text": decode(plain(tuple(r["tokens"]))), "prompt": decode(prompts.get(r["problem"], ()))} for r in rows
+    ]

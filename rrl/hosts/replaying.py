@@ -21,12 +21,14 @@ from rrl.hosts.rows import Row, scored_of
 from rrl.hosts.task import HostTask
 from rrl.protocols import Replay, ValueEstimator
 from rrl.records import Attempt, Progress
-from rrl.saver import progress_from
+from rrl.saver import progress_from, remembered
 from rrl.stages import attempts_of
 from rrl.types import Metrics, Problem, Start, Tokens
 
 FOLDER = "rrl"
 """Name of our folder inside a host's checkpoint."""
+
+KEPT = 2  # checkpoints that a host keeps at least: two that follow each other share no file of the store
 
 
 class HostReplay:
@@ -99,8 +101,12 @@ class HostReplay:
                              "a store to begin with: rrl-store import")
 
     def save(self, folder: Path) -> None:
-        """Write everything beside ``folder`` and rename it into place: it is there whole, or not at all."""
-        checkpoint.save(folder, self.state_dict(), {"settings": self.settings, "step": self._progress.step})
+        """Write everything beside ``folder`` and rename it into place: it is there whole, or not at all.
+
+        A large store shares files with the save before the last one, where the host has kept that.
+        """
+        state = self._state(remembered(self.replay, KEPT))
+        checkpoint.save(folder, state, {"settings": self.settings, "step": self._progress.step})
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote.
@@ -131,8 +137,11 @@ class HostReplay:
         _fitting(folder, take)
 
     def state_dict(self) -> dict[str, Any]:
+        return self._state(self.replay.state_dict())
+
+    def _state(self, replay: dict[str, Any]) -> dict[str, Any]:
         return {
-            "replay": self.replay.state_dict(), "value": self.value.state_dict(), "failed": sorted(self._failed),
+            "replay": replay, "value": self.value.state_dict(), "failed": sorted(self._failed),
             "exploration": self._exploration.state_dict(), "progress": dataclasses.asdict(self._progress),
             "told": self.told,
         }  # fmt: skip
@@ -193,5 +202,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _fitting(folder: Path, take: Callable[[], None]) -> None:
     try:
         take()
-    except (KeyError, ValueError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise ValueError(f"the state of replay in {str(folder)!r} does not fit this run: {error}") from error

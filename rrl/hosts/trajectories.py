@@ -60,7 +60,7 @@ def _files(path: Path) -> list[Path]:
 def _row(line: str, where: str, step: int, codec: HostCodec) -> Trajectory:
     try:
         said = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: this is no JSON ({error}); expected one object a line") from error
     if not isinstance(said, dict):
         raise ValueError(f"{where}: a {type(said).__name__}; expected an object with prompt, completion and reward")

@@ -9,7 +9,7 @@ H heads, D head size, V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rrl import rng
+from rrl.capacity import check_room
 from rrl.ops.logprob import Head
 from rrl.policy.backbone import Body, check_new_body
 from rrl.policy.layout import Layout
@@ -44,6 +45,9 @@ class TinyShape:
     dtype: str
 
     def __post_init__(self) -> None:
+        for name in ("width", "num_layers", "num_heads", "ff_width", "max_positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"policy.backbone.{name} is {getattr(self, name)}; expected >= 1")
         if self.width % (2 * self.num_heads):
             raise ValueError(
                 f"policy.backbone.width is {self.width} with num_heads {self.num_heads}; "
@@ -171,6 +175,7 @@ class TinyBackbone:
             max_positions=max_positions, rope_base=rope_base, norm_eps=norm_eps, embedding_std=embedding_std,
             linear_gain=linear_gain, dtype=dtype,
         )
+        check_room(4 * _num_bytes(self.shape), "policy", asdict(self.shape))  # and gradient, and two moments
         self.codec = task
         self.width, self.vocab_size, self.max_positions = width, task.vocab_size, max_positions
         self.fingerprint = f"tiny {self.shape}"
@@ -203,6 +208,13 @@ class TinyBackbone:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.module.load_state_dict(state)
+
+
+def _num_bytes(shape: TinyShape) -> int:
+    """Of all weights and the RoPE tables."""
+    layer = 4 * shape.width**2 + 3 * shape.width * shape.ff_width + 2 * shape.width
+    numbers = 2 * shape.vocab_size * shape.width + shape.num_layers * layer + shape.width
+    return (numbers + 2 * shape.max_positions * shape.head_size) * shape.torch_dtype.itemsize
 
 
 def rope_tables(shape: TinyShape) -> tuple[Float[Tensor, "P D"], Float[Tensor, "P D"]]:

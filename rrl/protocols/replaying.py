@@ -109,3 +109,12 @@ class Replay(Stateful, Protocol):
     def rows(self) -> list[dict[str, Any]]:
         """Every stored state as plain values, for tables and reports."""
         ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """What a replay is besides, when a checkpoint may share files with those before it.
+
+    Law: what a checkpoint of ``growing_state`` gives back is ``state_dict``, to the bit."""
+
+    def growing_state(self, *, kept: int) -> dict[str, Any]: ...

@@ -35,6 +35,7 @@ from rrl.replay.observe import (
 )  # fmt: skip
 from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
+from rrl.replay.segments import Turns
 from rrl.replay.spelling import check_spelling, spelling_of
 from rrl.replay.store import ORIGINS, Store
 from rrl.replay.trials import load_state, state_of, tell
@@ -63,16 +64,14 @@ class Replay:
         rescore_every: int, max_score_age: int, eps_uniform: float, eps_stale: float, max_per_problem: int,
         max_replay_frac: float, posterior_decay: float, root_decay: float, max_credits: int,
     ) -> None:
-        check_numbers(
-            rescore_every=rescore_every, max_score_age=max_score_age, eps_uniform=eps_uniform, eps_stale=eps_stale,
-            max_per_problem=max_per_problem, max_replay_frac=max_replay_frac, posterior_decay=posterior_decay,
-            root_decay=root_decay, max_credits=max_credits,
-        )
+        check_numbers(rescore_every=rescore_every, max_score_age=max_score_age, eps_uniform=eps_uniform,
+                      eps_stale=eps_stale, max_per_problem=max_per_problem, max_replay_frac=max_replay_frac,
+                      posterior_decay=posterior_decay, root_decay=root_decay, max_credits=max_credits)
         self.store = store
         self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
         self._rescore_every, self._max_score_age = rescore_every, max_score_age
-        self._mixture, self._lottery = drawing.Mixture(eps_uniform, eps_stale), Lottery()
+        self._mixture, self._lottery, self._files = drawing.Mixture(eps_uniform, eps_stale), Lottery(), Turns()
         self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
@@ -80,9 +79,7 @@ class Replay:
         self._spelling, self._heard, self._lock = spelling_of(task), dict[str, str](), threading.RLock()
 
     @locked
-    def rescore(
-        self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress
-    ) -> None:
+    def rescore(self, success: Callable[[Sequence[Start]], tuple[np.ndarray, np.ndarray]], progress: Progress) -> None:
         """Every ``rescore_every`` steps: today's P(solved) of all unparked states and of their bare problems.
 
         Args:
@@ -212,7 +209,12 @@ class Replay:
 
     @locked
     def state_dict(self) -> dict[str, Any]:
-        return {"store": self.store.state_dict(), "schedule": self._schedule.state_dict(),
+        return self.growing_state(kept=0)
+
+    @locked
+    def growing_state(self, *, kept: int) -> dict[str, Any]:
+        """For a checkpoint, one of ``kept`` that stand side by side: a large store writes what is new into it."""
+        return {"store": self._files.state(self.store, self._lock, kept), "schedule": self._schedule.state_dict(),
                 "selection": state_of(self._selection), "alarms": self._alarms.state_dict(),
                 "last_rescore": self._last_rescore, "heard": self._heard, "spelling": self._spelling}
 
@@ -221,7 +223,7 @@ class Replay:
         """Restore, and hear what people decided since. Raises ValueError where the store is of another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
-        self._lottery = Lottery()
+        self._lottery, self._files = Lottery(), Turns()  # rows are numbered anew
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
@@ -234,10 +236,8 @@ class Replay:
     def _states(
         self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress
     ) -> list[Start]:
-        return drawing.picked_starts(
-            self.store, picks, eligible, plan, progress, selection=self._selection, mixture=self._mixture,
-            max_per_problem=self._max_per_problem, seed=self._seed,
-        )
+        return drawing.picked_starts(self.store, picks, eligible, plan, progress, selection=self._selection,
+                                     mixture=self._mixture, max_per_problem=self._max_per_problem, seed=self._seed)
 
     def _draw_metrics(self, attempts: Sequence[Attempt], seen: Sequence[Seen], progress: Progress) -> Metrics:
         plan = self._schedule.plan(progress)

@@ -1,42 +1,34 @@
-"""Files of a segmented store: arrays as .npz without pickles, written once, with size and checksum."""
+"""Files of a store that grows by what is new: arrays as safetensors, each file written once and never again."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
+
+PIECE = 1 << 25
+"""Bytes of a file at most, but for a last row or column: what a save holds twice for a moment."""
+
+Put = Callable[[str, dict[str, np.ndarray]], int]
+"""(kind, arrays) -> number of the file that was written."""
+
+_MANY = 16  # files of changes that are kept side by side
+_SMALL = 1 << 16  # bytes of changes that are never too many
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, int]:
-    """Write and flush to disk; returns what the manifest says of the file: its bytes and checksum."""
-    with open(path, "wb") as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]  # any name but allow_pickle is an array's
-        handle.flush()
-        os.fsync(handle.fileno())
-    data = path.read_bytes()
-    return {"bytes": len(data), "crc": zlib.crc32(data)}
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> int:
+    """Write a new file; returns its bytes."""
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    return path.stat().st_size
 
 
-def read_arrays(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read back. Raises ValueError, by the file's name, where it is not what was written."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read ({error.strerror}); the store's manifest names it") from error
-    if len(data) != about["bytes"] or zlib.crc32(data) != about["crc"]:
-        raise ValueError(f"{str(path)!r} is damaged: {len(data)} bytes with another checksum than the manifest's; "
-                         f"expected {about['bytes']} bytes; use an earlier checkpoint")
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} holds no arrays ({error}); use an earlier checkpoint") from error
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What ``write_arrays`` was given."""
+    return load_file(path)
 
 
 def as_bytes(plain: Any) -> np.ndarray:
@@ -47,3 +39,32 @@ def as_bytes(plain: Any) -> np.ndarray:
 def from_bytes(array: np.ndarray) -> Any:
     """The inverse of ``as_bytes``."""
     return json.loads(array.tobytes())
+
+
+class Pile:
+    """Files of one kind that are laid over each other: a whole one (in several files), and what changed since.
+
+    Changes are bounded in number, by writing those since the whole one as one file, and in bytes, by a new whole one.
+    """
+
+    def __init__(self) -> None:
+        self.whole, self.changes = dict[int, int](), dict[int, int]()  # number -> bytes, in the order of writing
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Bytes of the files that count, by their numbers."""
+        return self.whole | self.changes
+
+    def next(self, whole_bytes: int) -> str:
+        """What the next file has to be told relative to: "last" (save), "whole" or "nothing"; what it stands for goes.
+
+        Args:
+            whole_bytes: what a whole one would take now.
+        """
+        if not self.whole or sum(self.changes.values()) > max(whole_bytes, _SMALL):
+            self.whole, self.changes = {}, {}
+            return "nothing"
+        if len(self.changes) >= _MANY:
+            self.changes = {}
+            return "whole"
+        return "last"

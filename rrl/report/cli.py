@@ -10,13 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl import debug
 from rrl.report.evaluation.load import is_evaluation
 from rrl.report.load import Run, find_runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """One run's folder: its report.html; one of rrl-eval: its samples.html; a sweep's, or several: a comparison."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(debug.taken(sys.argv[1:] if argv is None else argv))
     folders: list[Path] = arguments.folders
     if arguments.wandb and Path(arguments.wandb).is_dir():  # rrl-report --wandb multirun/a
         folders, arguments.wandb = [Path(arguments.wandb), *folders], ""
@@ -32,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write("published: " + ", ".join(str(p) for p in publish(folders, arguments.publish)) + "\n")
         if on_wandb:
             _wandb(folders, arguments.wandb or "", arguments.wandb_spec)
-    except ValueError as error:
-        sys.stderr.write(f"rrl-report: {error}\n")
+    except (ValueError, OSError) as error:
+        sys.stderr.write(debug.line("rrl-report", error) + "\n")
         return 1
     return 0
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--wandb-spec", type=Path, default=None, metavar="FILE",
         help="write that report's specification as JSON instead of saving it: needs no account",
     )  # fmt: skip
+    debug.describe(parser)
     return parser
 
 

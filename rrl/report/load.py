@@ -154,7 +154,7 @@ def _read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
             objects.append(value)
@@ -217,7 +217,7 @@ def _summary(folder: Path, records: Sequence[dict[str, float]]) -> tuple[dict[st
         read = json.loads(path.read_text(encoding="utf-8", errors="replace"))
         if not isinstance(read, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return known, [f"summary.json cannot be read ({error}); what metrics.jsonl tells stands in for it"]
     notes = [] if read.get("status") == "finished" else [f"the run's status is {read.get('status')!r}, not 'finished'"]
     fits = {k: v for k, v in read.items() if v is not None and (k not in known or _like(v, known[k]))}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import DictConfig, OmegaConf
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +47,14 @@ class SummaryRow(NamedTuple):
     @property
     def expected_text(self) -> str:
         return "-" if self.expected is None else f"{self.expected:.3g} \u00b1 {self.tolerance:.3g}"
+
+
+def expected_of(cfg: DictConfig, task: str) -> dict[str, Any]:
+    """What the experiment promises on this task: metric -> [value, tolerance]; nothing elsewhere."""
+    promised = OmegaConf.to_container(cfg.expected) if cfg.expected else {}
+    assert isinstance(promised, dict)
+    pairs: dict[str, Any] = promised.get(task, {})
+    return pairs
 
 
 def summary_rows(final_metrics: Mapping[str, float], expected: Mapping[str, Sequence[float]]) -> list[SummaryRow]:

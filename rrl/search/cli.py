@@ -11,6 +11,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from rrl import debug
 from rrl.cli import explain
 from rrl.search.results import print_results, write_results
 from rrl.search.space import Space, read_space, wandb_sweep
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where the study goes (default: the YAML's)")
     parser.add_argument("--searches", type=Path, default=Path("sweeps/search"), help="default: sweeps/search")
     parser.add_argument("--wandb", action="store_true", help="print the search as a W&B sweep and end")
-    arguments, overrides = parser.parse_known_args(argv)
+    debug.describe(parser)
+    arguments, overrides = parser.parse_known_args(debug.taken(sys.argv[1:] if argv is None else argv))
     there = {path.stem: path for path in sorted(arguments.searches.glob("*.yaml"))}
     if arguments.name is None and there:
         sys.stdout.write("".join(f"{name}\n" for name in there))
@@ -57,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         pool = Processes(n_jobs=arguments.jobs, gpus=[device for device in arguments.gpus.split(",") if device])
         _search(space, arguments.folder or Path(space.folder), overrides, arguments.trials or space.num_trials, pool)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        sys.stderr.write(f"rrl-search: {explain(error, 'train', given)}\n")
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        sys.stderr.write(debug.line("rrl-search", error, explain(error, "train", given)) + "\n")
         return 1
     return 0
 

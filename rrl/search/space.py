@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 _KEYS = ("metric", "goal", "num_trials", "seed", "folder", "overrides", "space")
+_KINDS = {"metric": str, "num_trials": int, "seed": int, "folder": str, "overrides": list, "space": dict}
 _WANDB = {
     "uniform": "uniform", "log_uniform": "log_uniform_values", "int": "int_uniform", "log_int": "q_log_uniform_values",
 }  # fmt: skip
@@ -49,11 +50,19 @@ def read_space(path: Path) -> Space:
     Raises:
       ValueError: an unknown or missing key, a kind that is none, a range that is none; names file and key.
     """
-    content = yaml.safe_load(path.read_text())
-    if set(content) != set(_KEYS):
-        raise ValueError(f"{path} has the keys {', '.join(content)}; expected exactly: {', '.join(_KEYS)}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read ({said}); expected YAML without tags") from error
+    if not isinstance(content, dict) or set(content) != set(_KEYS):
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else "-"
+        raise ValueError(f"{path} has the keys {keys}; expected exactly: {', '.join(_KEYS)}")
     if content["goal"] not in ("maximize", "minimize"):
         raise ValueError(f"{path}: goal is {content['goal']!r}; expected maximize or minimize")
+    for key, kind in _KINDS.items():
+        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+            raise ValueError(f"{path}: {key} is {content[key]!r}; expected {kind.__name__}")
     axes = tuple(_axis(path, key, node) for key, node in content["space"].items())
     rest = {key: content[key] for key in ("metric", "goal", "num_trials", "seed", "folder")}
     return Space(name=path.stem, overrides=tuple(content["overrides"]), axes=axes, **rest)

@@ -119,6 +119,9 @@ class Trials:
 def measured(folder: Path, metric: str) -> float | None:
     """The metric at the end of a finished run; None where the run did not finish or measured no number."""
     path = folder / "summary.json"
-    summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    value = summary.get("final", {}).get(metric) if summary.get("status") == "finished" else None
-    return None if value is None or not math.isfinite(value) else float(value)
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        value = float(summary["final"][metric]) if summary["status"] == "finished" else math.nan
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return value if math.isfinite(value) else None

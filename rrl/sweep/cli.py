@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rrl import debug
 from rrl.sweep import record
 from rrl.sweep.folder import Sweep, sweeps_in
 
@@ -34,8 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", help="a YAML in sweeps/, without its ending")
     parser.add_argument("-j", "--jobs", type=int, default=None, metavar="N", help="jobs at a time on this machine (1)")
     parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="the folder of sweeps (default: sweeps)")
-    arguments, overrides = parser.parse_known_args(argv)
-    there = sweeps_in(arguments.sweeps)
+    debug.describe(parser)
+    arguments, overrides = parser.parse_known_args(debug.taken(sys.argv[1:] if argv is None else argv))
+    try:
+        there = sweeps_in(arguments.sweeps)
+    except ValueError as error:
+        return _refuse(error)
     if not there:
         return _refuse(f"no sweeps in {arguments.sweeps}/; run it where that folder is, or name it with --sweeps")
     if arguments.name is None:
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = command_of(arguments.sweeps, arguments.name, arguments.jobs, overrides)
     except ValueError as error:
-        return _refuse(str(error))
+        return _refuse(error)
     sys.stderr.write(" ".join(command) + "\n")
     sys.argv = command
     from rrl.train import main as train
@@ -72,8 +77,8 @@ def command_of(sweeps: Path, name: str, num_jobs: int | None, overrides: Sequenc
     return ["rrl-train", f"--config-dir={above}", f"+sweeps={name}", *launcher, *jobs, *overrides]
 
 
-def _refuse(why: str) -> int:
-    sys.stderr.write(f"rrl-sweep: {why}\n")
+def _refuse(why: str | ValueError) -> int:
+    sys.stderr.write((f"rrl-sweep: {why}" if isinstance(why, str) else debug.line("rrl-sweep", why)) + "\n")
     return 1
 
 

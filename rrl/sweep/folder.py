@@ -19,7 +19,7 @@ class Sweep(NamedTuple):
 
 
 def sweeps_in(folder: Path) -> list[Sweep]:
-    """The sweeps of a folder by name; other YAMLs are passed over."""
+    """The sweeps of a folder by name; other YAMLs are passed over. Raises ValueError for a sweep that is none."""
     return [_read(path) for path in sorted(folder.glob("*.yaml")) if _is_sweep(path)]
 
 
@@ -58,8 +58,13 @@ def _is_sweep(path: Path) -> bool:
 
 
 def _read(path: Path) -> Sweep:
-    text = path.read_text(encoding="utf-8")
-    hydra = yaml.safe_load(text)["hydra"]
+    try:
+        text = path.read_text(encoding="utf-8")
+        hydra = yaml.safe_load(text)["hydra"]
+        num_jobs, folder = count(hydra["sweeper"]["params"]), str(hydra["sweep"]["dir"])
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} is no sweep ({type(error).__name__}: {' '.join(str(error).split())}); "
+                         "expected YAML with hydra.sweeper.params and hydra.sweep.dir") from error
     comment = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("# "))
     question = comment.partition("Question: ")[2].partition("?")[0] + "?"
-    return Sweep(path.stem, question, count(hydra["sweeper"]["params"]), str(hydra["sweep"]["dir"]))
+    return Sweep(path.stem, question, num_jobs, folder)

@@ -22,12 +22,12 @@ from typing import Any, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from rrl import durable
+from rrl import durable, stored
 
 log = logging.getLogger(__name__)
 
 HARMLESS = ("resume", "expected", "tracker", "run.checkpoint_every", "run.keep_checkpoints", "run.keep_best",
-            "run.num_threads")
+            "run.num_threads", "run.ranks_timeout_s")
 """Keys that do not change what a run means: a job that differs in nothing else is the same job."""
 
 TAKEN = 75  # exit code of a process that found its job taken: EX_TEMPFAIL of sysexits.h
@@ -92,11 +92,13 @@ def status_of(folder: Path) -> str:
 def events(folder: Path) -> list[dict[str, Any]]:
     """The lines of job.jsonl; a line that a kill tore apart is left out."""
     path, found = folder / "job.jsonl", []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            found.append(event)
     return found
 
 
@@ -110,7 +112,7 @@ def read_done(folder: Path) -> dict[str, Any]:
     path = folder / "done.json"
     try:
         done = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.warning("%s cannot be read (%s); the job is taken for a killed one", path, error)
         return {}
     return done if isinstance(done, dict) else {}
@@ -193,9 +195,7 @@ def _difference(folder: Path, cfg: DictConfig) -> str:
 
 
 def _load(path: Path) -> DictConfig:
-    cfg = OmegaConf.load(path)
-    assert isinstance(cfg, DictConfig)
-    return cfg
+    return stored.from_yaml(path)
 
 
 def _flat(cfg: DictConfig) -> dict[str, Any]:

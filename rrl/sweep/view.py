@@ -171,6 +171,6 @@ def _last_tokens(path: Path) -> float | None:
     for line in reversed(lines):
         try:
             return float(json.loads(line)["progress/sampled_tokens"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return None

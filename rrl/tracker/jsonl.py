@@ -117,7 +117,7 @@ def _step_of(line: str, otherwise: int) -> int:
     """The step of a record; ``otherwise`` for a line that a kill tore apart."""
     try:
         return int(json.loads(line)["progress/step"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return otherwise
 
 

@@ -19,6 +19,7 @@ from rrl.records import Attempt, Progress
 from rrl.tracker.sweep import shortened, sweep_of
 from rrl.tracker.tables import bounded, rollout_rows
 from rrl.tracker.wandb_artifacts import Artifacts, Rule
+from rrl.tracker.wandb_log import last_step, records_between
 from rrl.tracker.wandb_memory import Memory, remembered
 from rrl.tracker.wandb_mode import Mode, resolve_mode
 from rrl.types import Metrics
@@ -88,7 +89,7 @@ class Wandb:
         self._pending: dict[str, Any] = {}  # tables that go into the next row
         self._where: dict[str, int] = {}
         self._started = False
-        self._resumed = False
+        self._resumed_at: int | None = None
         self._told = Memory(id="").step  # the last step that W&B knew of when the run was resumed
 
     def log(self, progress: Progress, metrics: Metrics) -> None:
@@ -126,9 +127,10 @@ class Wandb:
             self._memory.save(self._folder)
             self._keep(path, kind, "best")
 
-    def resume_at(self, step: int) -> None:  # noqa: ARG002  (what W&B was told cannot be taken back: see _told)
-        """Go on with the W&B run of this folder."""
-        self._resumed = True
+    def resume_at(self, step: int) -> None:
+        """Go on with the W&B run of this folder. Steps behind ``step`` that it has stay and are not told again; those
+        up to ``step`` that it has not are told from metrics.jsonl."""
+        self._resumed_at = step
 
     def close(self, status: str) -> None:
         """Finish the W&B run; anything but "finished" is marked as failed there."""
@@ -176,7 +178,7 @@ class Wandb:
         os.environ.setdefault("WANDB_SILENT", "true")  # a sweep of 20 runs would print 20 banners
         import wandb
 
-        sweep, known = sweep_of(self._folder), remembered(self._folder) if self._resumed else None
+        sweep, known = sweep_of(self._folder), None if self._resumed_at is None else remembered(self._folder)
         arm = f"{self._name} {sweep.arm}".strip() if sweep else "train"
         made = provenance("rrl-train")
         code = made | {"commit": made["commit"].rstrip("+"), "dirty": made["commit"].endswith("+")}
@@ -189,11 +191,26 @@ class Wandb:
             settings=wandb.Settings(silent=True, console="off"),
         )  # fmt: skip
         self._memory = known or Memory(id=self._run.id)
-        self._told = self._memory.step
         self._memory.save(self._folder)
         self._run.define_metric(STEP, hidden=True)
         self._run.define_metric(TOKENS, step_metric=STEP)
         for name in CATALOGUE:
             if name not in (STEP, TOKENS):
                 self._run.define_metric(name, step_metric=self._axis)
+        if known is not None and self._resumed_at is not None:
+            self._catch_up(known, self._resumed_at)
         return self._run
+
+    def _catch_up(self, known: Memory, step: int) -> None:
+        """Tell what W&B has not got of the steps up to ``step``: a kill takes what its own process had not written."""
+        last = last_step(self._folder, known.id, STEP, server=self._run.summary.get(STEP))
+        self._told = known.step if last is None else last
+        missed = records_between(self._folder / "metrics.jsonl", self._told, step, STEP)
+        for record in missed:
+            self._write(record)
+        if missed:
+            log.info("wandb had steps up to %d only; %d records are told again from metrics.jsonl", self._told,
+                     len(missed))
+        elif self._told < step:
+            log.warning("wandb lacks steps %d to %d, and metrics.jsonl does not have them", self._told + 1, step)
+        self._told = max(self._told, step)

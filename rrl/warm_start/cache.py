@@ -40,7 +40,7 @@ class WeightCache:
             if facts.get("digest") != digest(weights):
                 raise ValueError("its weights do not match its digest")
             return weights, json.loads(facts["numbers"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             _log.warning("warm start cache %s cannot be used (%s); training again and replacing it", self.path, error)
             return None
 

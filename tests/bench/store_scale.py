@@ -1,4 +1,4 @@
-"""The store at a million prefixes: add, draw, rescore, evict and a step's delta on disk, beside other people's stores.
+"""The store at a million prefixes: add, draw, rescore and evict, beside other people's stores.
 
 Every arm holds the same number of prefixes of 300 tokens and the numbers of a state; a batch is of 64 or 512. Peers are
 asked for the nearest thing that they have: SQLite and LMDB keep no weights in memory, so a draw in proportion to them
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ import psutil
 
 from rrl.records import Prefix
 from rrl.replay.problem_table import ProblemTable
-from rrl.replay.segments import Segments
 from rrl.replay.shelf import COLUMNS
 from rrl.replay.sleep import NEVER
 from rrl.types import Problem
@@ -106,24 +104,6 @@ def ours(entries: int, times: int) -> Iterator[tuple[str, int, float, str]]:
 
             yield op, batch, median_ms(put, times), "ms"
             store._capacity = kept
-    with tempfile.TemporaryDirectory() as scratch:
-        files, begun = Segments(Path(scratch)), time.perf_counter()
-        files.save(store)
-        yield "save all", 0, (time.perf_counter() - begun) * 1000.0, "ms"
-        yield "disk", 0, sum(p.stat().st_size for p in Path(scratch).iterdir()) / entries, "B an entry"
-        taken = []
-        for _ in range(5):
-            for prefix, key in proposals(owners, 64, fresh):
-                store.add(prefix, key, done_frac=0.6, parent_reward=0.0, td=0.0, quarantined=False)
-            touched = rng.choice(entries, 512, replace=False)
-            store.write_scores(touched, rng.random(512), rng.random(512), 2)
-            begun = time.perf_counter()
-            files.save(store)
-            taken.append((time.perf_counter() - begun) * 1000.0)
-        yield "save a step", 64, statistics.median(taken), "ms"
-        begun = time.perf_counter()
-        Segments(Path(scratch)).load()
-        yield "read back", 0, (time.perf_counter() - begun) * 1000.0, "ms"
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rrl.reading import read_json
+from rrl.report.evaluation.form import check_record, check_rows
 from rrl.shards import read_rows
 
 SAMPLES, RECORD = "samples.jsonl", "eval.json"
@@ -52,10 +53,12 @@ def load_evaluation(folder: Path) -> Evaluation:
     if not is_evaluation(folder):
         raise ValueError(f"{str(folder)!r} has no {SAMPLES} beside {RECORD}; expected a folder that rrl-eval wrote")
     try:
-        record = json.loads((folder / RECORD).read_text())
-    except ValueError as error:
+        record = read_json(folder / RECORD)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(folder / RECORD)!r} is not JSON ({error})") from error
-    return Evaluation(folder=folder, record=record, rows=tuple(read_rows(folder / SAMPLES)))
+    record, rows = check_record(record, str(folder / RECORD)), read_rows(folder / SAMPLES)
+    check_rows(rows, max([1, *record["k"]]), str(folder / SAMPLES))
+    return Evaluation(folder=folder, record=record, rows=tuple(rows))
 
 
 def problems_digest(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -79,7 +79,8 @@ def print_evaluation(record: Mapping[str, Any], console: Console) -> None:
             console.print(win_line(versus), markup=False, highlight=False)
         if not versus["same_prompts"]:
             console.print("the prompts are spelled differently: another template or tokenizer", style="yellow")
-    if own := [(name, spell(value), CATALOGUE[name].about) for name, value in record["metrics"].items()]:
+    if own := [(name, spell(value), CATALOGUE[name].about) for name, value in record["metrics"].items()
+                if name in CATALOGUE]:
         console.print("the run's own evaluation, as during training", style="bold")
         console.print(_table(("metric", "value", "what it is"), own, words=2))
 

@@ -83,7 +83,7 @@ def _json(held: Any) -> Any:
         return held or None
     try:
         return json.loads(held)
-    except ValueError:
+    except (ValueError, RecursionError):
         return held
 
 

@@ -14,6 +14,7 @@ from rrl.records import Attempt, Progress
 from rrl.tracker.all import Trackers
 from rrl.tracker.sweep import shortened
 from rrl.tracker.wandb import Wandb
+from rrl.tracker.wandb_log import history_in, last_step
 from rrl.tracker.wandb_memory import FILE
 from rrl.types import Start
 from tests.config.tree import ROOT
@@ -259,6 +260,63 @@ def test_a_resumed_run_goes_on_under_its_id_and_tells_no_step_twice(wandb_tracke
     said = caplog.records[-1].getMessage()
     assert said.startswith("wandb is offline; to upload this run: wandb sync ")
     assert said.split()[-2:] == [str(path.parent) for path in logs_of(tmp_path)]
+
+
+def killed_while_w_and_b_wrote(folder: Path, last: int) -> None:
+    """Cut the only transaction file in the middle of the row behind step ``last``: the rest was never written."""
+    (path,) = logs_of(folder)
+    data = path.read_bytes()
+    for end in range(len(data), 0, -1):
+        if [row[STEP] for row in history_in(data[:end])][-1:] == [last]:
+            path.write_bytes(data[:end])
+            return
+    raise AssertionError(f"no row of step {last}")
+
+
+@pytest.mark.parametrize(("in_the_file", "checkpoint"), [(1, 3), (4, 3), (3, 3), (-1, 0)])
+def test_what_a_kill_took_from_w_and_b_is_told_again_from_the_records(
+    wandb_tracker, tmp_path, in_the_file, checkpoint, caplog
+):
+    first = wandb_tracker(tmp_path)
+    for step in range(-1, 6):
+        first.log(progress(step), {"learn/loss": float(step)})
+    first.close("interrupted")
+    killed_while_w_and_b_wrote(tmp_path, in_the_file)
+    records = [{STEP: s, TOKENS: 10 * s, "learn/loss": float(s)} for s in range(-1, checkpoint + 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    second = wandb_tracker(tmp_path)
+    second.resume_at(checkpoint)
+    with caplog.at_level(logging.INFO):
+        for step in range(checkpoint + 1, 7):
+            second.log(progress(step), {"learn/loss": float(step)})
+        second.close("finished")
+    one, two = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    one, two = sorted((list(history_in(path.read_bytes())) for path in (one, two)), key=lambda rows: rows[0]["_step"])
+    told = [row[STEP] for row in one + two]
+    assert told == list(range(-1, 7))
+    assert [row["learn/loss"] for row in one + two] == [float(s) for s in range(-1, 7)]
+    numbers = [row["_step"] for row in one + two]
+    assert numbers == sorted(set(numbers))   # a number that W&B has had would be dropped
+    again = checkpoint - in_the_file
+    assert any(f"{again} records are told again" in r.getMessage() for r in caplog.records) == (again > 0)
+
+
+def test_where_no_record_is_left_the_gap_is_said(wandb_tracker, tmp_path, caplog):
+    first = wandb_tracker(tmp_path)
+    for step in range(3):
+        first.log(progress(step), {"learn/loss": float(step)})
+    first.close("interrupted")
+    killed_while_w_and_b_wrote(tmp_path, 0)
+    second = wandb_tracker(tmp_path)
+    second.resume_at(2)
+    second.log(progress(3), {"learn/loss": 3.0})
+    second.close("finished")
+    assert "wandb lacks steps 1 to 2, and metrics.jsonl does not have them" in caplog.text
+
+
+def test_the_server_knows_better_than_what_was_handed_over(tmp_path):
+    assert last_step(tmp_path, "abc", STEP, server=7) == 7
+    assert last_step(tmp_path, "abc", STEP, server=None) is None
 
 
 def test_a_new_run_in_an_old_folder_is_another_run(wandb_tracker, tmp_path):

@@ -1,43 +1,60 @@
-"""What a segmented store writes of its problems: each one's payload once, and the answers that were found since."""
+"""What is written of a store's problems: each one's payload once, and the answers that were found since."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rrl.replay.arena import pack, unpack
 from rrl.replay.problem_table import ProblemTable
-from rrl.replay.segment_files import as_bytes, from_bytes
+from rrl.replay.segment_files import Pile, Put, as_bytes, from_bytes
 from rrl.types import Tokens
 
 _RAGGED, _TEXT = ("prompt", "solution", "stop"), ("answer", "task", "difficulty")
 _FLAT = ("max_response", "exact_length")
 
 
-class ProblemFile:
-    """Remembers what was written of a table, and gives what was not."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the files up to some write say."""
+
+    owners: frozenset[int] = frozenset()
+    converted: Mapping[int, Tokens] = field(default_factory=dict)
+    num_ids: int = 0
+
+
+class ProblemFiles:
+    """Remembers what was written of a table at the last write and at the last whole one, and writes what was not."""
 
     def __init__(self) -> None:
-        self._owners, self._converted, self._num_ids = set[int](), dict[int, Tokens](), 0
+        self.pile = Pile()
+        self._known = {"nothing": _Known()}
 
-    def news(self, table: ProblemTable, owners: Sequence[int]) -> dict[str, np.ndarray]:
-        """Arrays of what is new; none where nothing is. ``owners``: numbers of the problems that own states."""
-        new = [number for number in owners if number not in self._owners]
-        found = {n: t for n, t in table.converted.items() if self._converted.get(n) is not t}
-        lost = [n for n in self._converted if n not in table.converted]
-        ids = table.ids[self._num_ids :]
+    def write(self, table: ProblemTable, owners: Sequence[int], put: Put) -> None:
+        """Write what is new. ``owners``: numbers of the problems that own states."""
+        since = self.pile.next(sum(self.pile.whole.values()))
+        known = self._known[since]
+        new = [number for number in owners if number not in known.owners]
+        found = {n: t for n, t in table.converted.items() if known.converted.get(n) is not t}
+        lost = [n for n in known.converted if n not in table.converted]
+        ids = table.ids[known.num_ids :]
+        now = _Known(known.owners.union(new), dict(table.converted), len(table))
+        self._known["last"] = now
+        if since == "nothing":
+            self._known["whole"] = now
         if not (new or found or lost or ids):
-            return {}
-        self._owners.update(new)
-        self._converted, self._num_ids = dict(table.converted), len(table)
+            return
         payload = table.payload(new)
         arrays = {"ids": as_bytes(ids), "lost": np.array(lost, dtype=np.int64), "owners": payload["owners"],
                   "converted_of": np.array(list(found), dtype=np.int64), "text": as_bytes([payload[k] for k in _TEXT])}
         ragged = {"converted": pack(list(found.values()))} | {name: payload[name] for name in _RAGGED}
         arrays |= {f"{name}.{part}": array for name, packed in ragged.items() for part, array in packed.items()}
-        return arrays | {name: payload[name] for name in _FLAT}
+        arrays |= {name: payload[name] for name in _FLAT}
+        files = self.pile.whole if since == "nothing" else self.pile.changes
+        files[put("problems", arrays)] = sum(array.nbytes for array in arrays.values())
 
 
 def problems_from(files: Sequence[dict[str, np.ndarray]], owners: Sequence[int]) -> dict[str, Any]:
