@@ -34,10 +34,15 @@ def find(resume: str) -> Path:
     Raises:
       ValueError: nothing of that kind is there.
     """
+    if not resume:
+        raise ValueError("resume is empty; expected a run folder, a checkpoint folder or 'latest': was a variable of "
+                         "the shell not set? resume=null begins a new run")  # fmt: skip
     if resume == "latest":
-        runs = sorted(Path("outputs").glob("**/checkpoints"), key=lambda p: p.stat().st_mtime)
+        found = [p for p in Path("outputs").glob("**/checkpoints") if any(p.glob("step_*/meta.json"))]
+        runs = sorted(found, key=lambda p: p.stat().st_mtime)
         if not runs:
             raise ValueError("resume is 'latest', but no run under outputs/ has checkpoints; name a run folder")
+        log.info("resume=latest is %s", runs[-1].parent)  # by the clocks of the machines that wrote them
         return checkpoint.latest(runs[-1].parent)
     if not Path(resume).is_dir():
         raise ValueError(

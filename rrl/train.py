@@ -130,7 +130,7 @@ def _resumed(
     cfg: DictConfig, folder: Path, overrides: list[str], saved: Path | None
 ) -> tuple[DictConfig, Path, Path | None]:
     """Config, folder and checkpoint of the run: those of the resumed one where ``resume`` names it."""
-    if not cfg.resume and saved is None:
+    if cfg.resume is None and saved is None:
         return cfg, folder, None
     from rrl import resume
 

@@ -138,6 +138,11 @@ class HFBackbone:
         theirs = self.module(input_ids=ids, use_cache=False).logits.float()
         hidden = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
         ours = self.head(hidden.dtype).logits(hidden)[None].float()
+        if not theirs.isfinite().all():
+            broken = [name for name, p in self.module.named_parameters() if not p.isfinite().all()]
+            why = f"neither are its weights {', '.join(broken[:3])}{' and others' if len(broken) > 3 else ''}"
+            raise ValueError(f"{type(self.module).__name__} gives logits that are not finite; "
+                             + (why if broken else "its weights are, so they overflow (policy.dtype=float32)"))
         if not torch.allclose(theirs, ours, rtol=1e-3, atol=1e-3):
             raise ValueError(
                 f"{type(self.module).__name__} changes its logits after the output embedding (a scale? up "

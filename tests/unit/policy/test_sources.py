@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -200,3 +201,18 @@ def test_flash_attention_that_is_not_installed_is_said_before_anything_is_loaded
         pytest.skip("flash-attn is installed")
     with pytest.raises(ValueError, match=rf"attn_implementation is {name} and the package .* --no-build-isolation"):
         hub_policy(folder, f"backbone.source.attn_implementation={name}")
+
+
+@pytest.mark.parametrize(("number", "said"), [
+    (math.nan, "neither are its weights model.layers.1.mlp.down_proj.weight$"),
+    (-math.inf, "neither are its weights model.layers.1.mlp.down_proj.weight$"),
+    (3e38, "its weights are, so they overflow .policy.dtype=float32.$"),
+])  # fmt: skip
+def test_weights_that_are_no_numbers_are_named_before_anything_is_sampled(tmp_path, folder, number, said):
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][:] = number
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="^LlamaForCausalLM gives logits that are not finite; " + said):
+        hub_policy(str(broken))

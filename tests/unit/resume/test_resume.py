@@ -116,6 +116,13 @@ def test_a_run_a_checkpoint_the_best_and_the_latest_are_found(
     (tmp_path / "outputs").mkdir()
     run.rename(tmp_path / "outputs" / "run")
     assert resume.find("latest") == Path("outputs/run/checkpoints/step_000004")
+    (tmp_path / "outputs" / "killed" / "checkpoints" / "step_000000.tmp").mkdir(parents=True)  # before its first one
+    assert resume.find("latest") == Path("outputs/run/checkpoints/step_000004")
+
+
+def test_an_unset_variable_of_a_shell_is_no_new_run() -> None:
+    with pytest.raises(ValueError, match="resume is empty; expected a run folder"):
+        resume.find("")
 
 
 def test_of_a_damaged_newest_checkpoint_the_one_before_is_taken(folder: Path) -> None:
