@@ -32,7 +32,7 @@ class RanksLost(ConnectionError):
 class Ranks:
     """The group of processes that ``torchrun`` started, or this process alone."""
 
-    def __init__(self, *, timeout_s: float | None = None) -> None:
+    def __init__(self, *, timeout_s: int | float | None = None) -> None:
         """Join the others.
 
         Args:
