@@ -4,7 +4,8 @@
 
 Kills (SIGKILL) at random lines inside saving, inside the store, inside logging, inside resuming, and at random times;
 torn writes; disks that fill up (a small tmpfs where one can be mounted, else a limit on the file system calls); writes
-that fail; SIGTERM; every file of a checkpoint damaged in four ways. A row a fault. Exits 1 where a row is not as new.
+that fail; SIGTERM; every file of a checkpoint damaged in four ways; all that again where the store counts as large
+(``large_store.py``). A row a fault. Exits 1 where a row is not as new.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.rows import write_csv
-from tests.faults import faults
+from tests.faults import faults, large_store
 from tests.faults.process import EVERY, KILLED, TINY, Ended, records, train, warm
 
 FILES = ("state.safetensors", "state.json", "meta.json", "manifest.json")
@@ -47,7 +48,7 @@ class Campaign:
         self._seconds = ended.seconds
         self.expected, self.last = records(self.whole / "run"), self._end(self.whole)
         self._lines: dict[str, int] = {}
-        for where in faults.INSIDE:  # resuming last: it begins from a run that was killed while logging
+        for where in ("save", "store", "log", "resume"):  # the last begins from a run that was killed while logging
             self._lines[where] = self._lines_of(where)
 
     # ------------------------------------------------------------------------------------- the faults
@@ -141,18 +142,19 @@ class Campaign:
     # ------------------------------------------------------------------------------------- resuming and comparing
 
     def _aftermath(
-        self, fault: str, where: str, place: Path, ended: Ended, code: int, due: int | None = None
+        self, fault: str, where: str, place: Path, ended: Ended, code: int, due: int | None = None,
+        later: faults.Fault | None = None,
     ) -> dict[str, Any]:
         """Resume until it ends, and compare. ``due``: the checkpoint that must be there; else the one before the last
-        step that was told, since that one was saved before the next was told."""
+        step that was told, since that one was saved before the next was told. ``later``: called before it resumes."""
         told = [int(r["progress/step"]) for r in records(place / "run")]
         if due is None and told and told[-1] > 0:
             due = (told[-1] - 1) // EVERY * EVERY
         resumed = ended
         if ended.code:
-            resumed = train(place, ["resume=run"])
+            resumed = train(place, ["resume=run"], later)
             if resumed.code and due is None:  # killed before its first checkpoint
-                resumed = train(place, self._arguments)
+                resumed = train(place, self._arguments, later)
         begun, now = resumed.restored, records(place / "run")
         steps = [int(r["progress/step"]) for r in now]
         lost = 0 if due is None or resumed is ended else due - (-99 if begun is None else begun)
@@ -169,7 +171,7 @@ class Campaign:
             print(row, ended.out[-2000:], resumed.out[-2000:], sep="\n", file=sys.stderr)
         print(f"{self._count:3d} {fault:15s} {where:42s} exit {ended.code:4d}, resumed at {row['resumed_at']!s:3s} "
               f"differing {differing}, lost {row['lost_steps']}", flush=True)  # fmt: skip
-        if fault == "damaged file":
+        if fault.startswith("damaged file"):
             row["said"] = resumed.out
         return row
 
@@ -221,7 +223,7 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
         made = Campaign(Path(folder), seed)
         rows: list[dict[str, Any]] = []
         for part in (made.kills(kills), made.torn_writes(), made.failing_writes(), made.full_disks(),
-                     made.terminations(terminations), made.damages()):  # fmt: skip
+                     made.terminations(terminations), made.damages(), large_store.all_of(made, kills)):  # fmt: skip
             for row in part:
                 rows.append({"number": len(rows) + 1} | row)
                 shutil.rmtree(made.folder / f"fault_{made._count}", ignore_errors=True)
