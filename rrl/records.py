@@ -13,6 +13,8 @@ from jaxtyping import Float64, Int64
 
 from rrl.types import Problem, Start, Tokens, prefix_key
 
+ORIGINS = ("rollout", "replay", "canonical")  # of a prefix; the store keeps the place in this tuple
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -74,7 +76,7 @@ class Prefix:
     def __post_init__(self) -> None:
         if not self.tokens:
             raise ValueError(f"Prefix.tokens of {self.problem.id!r} is empty; a fresh start is not stored")
-        if self.origin not in ("rollout", "replay", "canonical"):
+        if self.origin not in ORIGINS:
             raise ValueError(f"Prefix.origin is {self.origin!r}; expected rollout, replay or canonical")
 
     @property

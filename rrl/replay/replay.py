@@ -15,7 +15,7 @@ import numpy as np
 
 from rrl import rng
 from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedule, Selection, SpeltTask, Task
-from rrl.records import Attempt, Plan, Progress
+from rrl.records import ORIGINS, Attempt, Plan, Progress
 from rrl.replay import draw as drawing
 from rrl.replay.admission.first_boundary import FirstBoundary
 from rrl.replay.alarm import Alarms
@@ -37,7 +37,7 @@ from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
 from rrl.replay.segments import Turns
 from rrl.replay.spelling import check_spelling, spelling_of
-from rrl.replay.store import ORIGINS, Store
+from rrl.replay.store import Store
 from rrl.replay.trials import load_state, state_of, tell
 from rrl.types import Metrics, Problem, Start, Tokens
 
