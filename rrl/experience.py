@@ -17,6 +17,7 @@ from rrl.stages import (
     FRESH,
     RECALLED,
     REPLAYED,
+    NothingScored,
     attempts_of,
     origins_of,
     refuse_broken_sampler,
@@ -46,7 +47,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
     """Live through one step from ``starts`` (fresh ones first), which are dealt out to the ranks.
 
     Raises:
-      RuntimeError: the reward failed for every row.
+      NothingScored: the reward failed for every row.
       NonFiniteLogprob, NonFiniteReward, NonFiniteEstimate: a number of that name is NaN or infinite.
     """
     scored, drawn = _scored(house, starts, progress, clock, first_start=0), list(starts)
@@ -71,7 +72,7 @@ def experience(house: House, starts: Sequence[Start], progress: Progress, clock:
     sampled = sampled_now(estimated)
     attempts = house.ranks.gather(attempts_of(sampled))
     if not attempts:
-        raise RuntimeError(f"the reward failed for every row of step {progress.step}; its log says why")
+        raise NothingScored(f"the reward failed for every row of step {progress.step}; the log above says why")
     terms, recalled = _terms(house, estimated if learned is None else estimated.rows(learned))
     if all_dropped := house.ranks.sum([dropped])[0]:
         metrics["learn/dropped_rows"] = all_dropped

@@ -47,6 +47,10 @@ def refuse_nonfinite(scored: Scored, ranks: Ranks, step: int, first_row: int) ->
         )
 
 
+class NothingScored(FloatingPointError):
+    """The reward has a number for no row of a step: what it calls is broken, and more steps would only cost."""
+
+
 class NonFiniteEstimate(FloatingPointError):
     """A value, P(solved) or advantage is NaN or infinite: the estimator has diverged."""
 

@@ -70,7 +70,8 @@ class Environment(Protocol):
 class ScoresAhead(Protocol):
     """What a task is besides, when many responses are scored sooner together than one by one.
 
-    Law: ``ahead`` changes no score, only how soon ``score`` has it."""
+    Law: ``ahead`` changes no score but by rounding, only how soon the next ``score`` of each response has it; scores do
+    not depend on what was asked before."""
 
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None: ...
 

@@ -16,7 +16,7 @@ from rrl.build import House
 from rrl.learner import NonFiniteLoss
 from rrl.records import Progress
 from rrl.saver import first_progress
-from rrl.stages import NonFiniteLogprob, terms_of
+from rrl.stages import NonFiniteLogprob, NothingScored, terms_of
 from rrl.types import Rollouts, Start, sequences_of
 from tests.contract.bench import Bench
 from tests.contract.options import options
@@ -108,9 +108,14 @@ def test_a_ratio_that_explodes_is_bounded_or_refused_and_shows_in_the_record(
 # ------------------------------------------------------------------------------------------ rewards that are all equal
 
 
-@pytest.mark.parametrize("value", ["group_mean", "group_norm", "leave_one_out"])
-def test_equal_rewards_teach_a_policy_with_a_group_baseline_nothing(bench: Bench, value: str) -> None:
-    house = bench.new_house("value", value, "replay/schedule=none", "replay/admission=none")
+NO_CRITIC = ["batch_whiten", "group_mean", "group_norm", "leave_one_out", "tabular_posterior"]
+UNDER = [("value", name) for name in NO_CRITIC] + [("objective", name) for name in options("objective")]
+
+
+@pytest.mark.parametrize(("group", "option"), UNDER)
+def test_equal_rewards_teach_a_policy_without_a_critic_nothing(bench: Bench, group: str, option: str) -> None:
+    grouped = ["value=group_norm", "run.samples_per_start=2", "run.starts_per_step=4"] if group == "objective" else []
+    house = bench.new_house(group, option, *grouped, "replay/schedule=none", "replay/admission=none")
 
     class Even:
         dropped = 0
@@ -221,5 +226,5 @@ def test_a_step_of_which_no_row_could_be_scored_stops_the_run(bench: Bench) -> N
 
     reward = house.reward
     house = dataclasses.replace(house, reward=Failing())
-    with pytest.raises(RuntimeError, match="the reward failed for every row of step -1; its log says why"):
+    with pytest.raises(NothingScored, match="the reward failed for every row of step -1; the log above says why"):
         loop.warm_up(house, first_progress(house.run), lambda _: None)

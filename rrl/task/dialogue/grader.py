@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,16 +12,15 @@ from rrl.scorer.conversation import Exchange, Scorer
 from rrl.task.data.row import Row
 from rrl.task.dialogue.bar import Bar
 
-log = logging.getLogger(__name__)
-
-_KEPT = 1 << 16  # scores remembered: a response is scored ahead, then asked for; a prefix is asked for again
-
 
 class PreferenceGrader:
     """score = (r - mean) / std of the reference's own r, clipped; solved = r above a quantile of these.
 
     Rewards with mean 0 and deviation 1 on the policy that training begins from (Stiennon et al., 2009.01325, set the
     mean so) make a KL price and a critic's range mean the same for every reward model.
+
+    A number depends on what else is scored with it, by rounding; so what was asked before must not decide that, or a
+    resumed run would part from the unbroken one. Every question is scored whole, and its answers are given out once.
 
     Args:
       reward: the scorer.
@@ -33,7 +32,8 @@ class PreferenceGrader:
         self.fingerprint = f"preference-1 {clip}"
         self.bar: Bar | None = None
         self._reward, self._clip = reward, clip
-        self._raw: dict[Exchange, float] = {}
+        self._ahead: dict[Exchange, float] = {}
+        self._left: Counter[Exchange] = Counter()  # how often each of them is still to be asked for
 
     def flaw(self, row: Row) -> str:  # noqa: ARG002 - any response to any prompt can be scored
         return ""
@@ -46,9 +46,17 @@ class PreferenceGrader:
 
     def grade(self, row: Row, response: str) -> Outcome:
         """Raises ValueError before the bar is set."""
-        bar = self._set_bar()
-        raw = float(self.raw([Exchange(row.prompt, response)])[0])
+        bar, exchange = self._set_bar(), Exchange(row.prompt, response)
+        if self._left[exchange] > 0:
+            self._left[exchange] -= 1
+            raw = self._ahead[exchange]
+        else:
+            raw = float(self.raw([exchange])[0])
         return Outcome(bar.standardised(raw, self._clip), raw > bar.solved_above)
+
+    def ahead(self, exchanges: Sequence[Exchange]) -> None:
+        """Scores responses in one call, for the next ``grade`` of each; those of the last call are forgotten."""
+        self._ahead, self._left = dict(zip(exchanges, self.raw(exchanges).tolist(), strict=True)), Counter(exchanges)
 
     def standing(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """[S] scores of responses, or of beginnings of some. Raises ValueError before the bar is set."""
@@ -56,13 +64,10 @@ class PreferenceGrader:
         return np.array([bar.standardised(x, self._clip) for x in self.raw(exchanges).tolist()])
 
     def raw(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        """[S] numbers of the reward model, new ones in one call. Not finite: said once here, refused by the reward."""
-        if len(self._raw) >= _KEPT:
-            self._raw.clear()
-        new = [e for e in dict.fromkeys(exchanges) if e not in self._raw]
-        if new:
-            self._raw |= zip(new, self._reward(new).tolist(), strict=True)
-        return np.array([self._raw[e] for e in exchanges])
+        """[S] numbers of the reward model, equal ones once, in one call."""
+        different = list(dict.fromkeys(exchanges))
+        said = dict(zip(different, self._reward(different).tolist(), strict=True)) if different else {}
+        return np.array([said[e] for e in exchanges])
 
     def _set_bar(self) -> Bar:
         if self.bar is None:

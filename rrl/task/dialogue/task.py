@@ -90,7 +90,7 @@ class DialogueTask:
     def ahead(self, responses: Sequence[tuple[Problem, Tokens]]) -> None:
         """Scores ``responses`` in batches; ``score`` then knows them. Every rank calls it."""
         self._measure_bar()
-        self._grader.raw([self._exchange(p, r) for p, r in responses if r and r[-1] in p.stop])
+        self._grader.ahead([self._exchange(p, r) for p, r in responses if r and r[-1] in p.stop])
 
     def right_prefix(self, problem: Problem) -> Tokens:
         return self._text.right_prefix(problem)
@@ -134,6 +134,7 @@ class DialogueTask:
         said = [self._exchange(problem, response) for problem, response in responses]
         kinds = [self._pair(problem).kind for problem, _ in responses]
         helpful, harmful = ([e for e, k in zip(said, kinds, strict=True) if k == kind] for kind in self._kinds)
+        self.ahead(responses)
         rewards = [self.score(problem, response).score for problem, response in responses]
         return measured(
             rewards, [e.response for e in said], self._helpful(helpful) if helpful else np.zeros(0),

@@ -196,6 +196,20 @@ def test_a_timer_that_was_running_goes_on_and_keeps_its_handler() -> None:
         signal.signal(signal.SIGALRM, old)
 
 
+def test_a_limit_that_strikes_as_the_block_ends_strikes_nothing_else() -> None:
+    handler, struck = signal.getsignal(signal.SIGALRM), 0
+    for number in range(2000):
+        try:
+            with within(2e-4):
+                end = time.perf_counter() + 1.9e-4 + number * 1e-8  # up to 2.1e-4
+                while time.perf_counter() < end:
+                    pass
+        except TimeLimit:
+            struck += 1
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0) and signal.getsignal(signal.SIGALRM) is handler
+    assert struck
+
+
 def test_without_a_limit_no_timer_is_touched() -> None:
     with within(math.inf):
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

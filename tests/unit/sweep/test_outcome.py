@@ -17,7 +17,9 @@ def ended(folder: Path, status: str, error: str | None) -> None:
     record.end(folder, {"status": status, "value": None, "error": error, "traceback": None, "fingerprint": "x"})
 
 
-def test_failed_and_refused_jobs_of_this_multirun_make_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_and_refused_jobs_of_this_multirun_make_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     ended(tmp_path / "old", "failed", "long ago")
     outcome = Outcome()

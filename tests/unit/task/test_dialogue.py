@@ -165,6 +165,33 @@ def test_responses_are_scored_in_one_call_and_never_twice(tmp_path) -> None:
     assert len({task.score(*row).score for row in rows}) == 2 and len(reward.calls) == 1
 
 
+def test_a_score_depends_on_those_beside_it_by_rounding_and_on_what_was_asked_before_not_at_all(tmp_path) -> None:
+    """A resumed run has asked for nothing before; it shall have the unbroken run's numbers to the bit."""
+
+    class Rounds(Counted):
+        def __call__(self, exchanges):
+            return super().__call__(exchanges) + 1e-9 * len(exchanges)
+
+    for name in ("unbroken", "resumed"):
+        (tmp_path / name).mkdir()
+    tasks = [dialogue(tmp_path / name, reward=Rounds()) for name in ("unbroken", "resumed")]
+    problems = tasks[0].train_problems()
+    first, second = ([(p, (98,) * n + (END,)) for p in problems[:2] for n in lengths] for lengths in ((1, 2), (2, 3)))
+    for task in tasks:
+        task.relative_to(Sayings())
+        task.ahead([])
+    tasks[0].ahead(first)
+    tasks[0].standing([Start(problem=p, prefix=r[:-1]) for p, r in second])
+    before = [tasks[0].score(*row) for row in first]
+    for task in tasks:
+        task.ahead(second)
+    both = [[task.score(*row) for row in second] for task in tasks]
+    assert both[0] == both[1] and both[0][0] == before[1]  # four in a call, each time
+    alone = [[task.score(*row) for row in second] for task in tasks]  # given out once; now each is a call of its own
+    assert alone[0] == alone[1] != both[0]
+    assert tasks[0].measure(second) == tasks[1].measure(second)
+
+
 def test_the_bar_is_measured_once_and_a_restored_one_is_kept(tmp_path) -> None:
     task, policy = dialogue(tmp_path), Sayings()
     with pytest.raises(ValueError, match="scale is not known"):
