@@ -45,10 +45,11 @@ def records_between(path: Path, after: int | None, last: int, name: str) -> list
 
 def history_in(data: bytes) -> Iterator[dict[str, Any]]:
     """The history rows of a transaction file, as far as it was written; nested names stay nested."""
-    from wandb.proto import wandb_internal_pb2 as pb
+    from wandb.proto import wandb_internal_pb2
 
+    kind: Any = wandb_internal_pb2  # its messages are made at run time
     for raw in records_in(data):
-        record = pb.Record.FromString(raw)
+        record = kind.Record.FromString(raw)
         if record.WhichOneof("record_type") == "history":
             yield items_of(record.history.item)
 

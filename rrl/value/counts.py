@@ -12,7 +12,7 @@ from rrl.ranks import Ranks
 from rrl.types import Estimated, Start
 from rrl.value.groups import totals
 
-# Starts counted, about 150 bytes each. The store hands out new prefixes for ever; the longest unseen is forgotten first.
+# Starts counted, about 150 bytes each. A store hands out new prefixes for ever; the longest unseen one is forgotten.
 _MOST_KEYS = 100_000
 _RUN = "run"  # key of the counts over all fresh rows; other keys are digests of 16 hex digits
 
