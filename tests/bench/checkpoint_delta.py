@@ -2,8 +2,8 @@
 
 A store of ``--entries`` prefixes of 300 tokens is saved as a run saves it (``checkpoint.save`` and ``prune``, two kept
 and the first besides), then 50 times after a step that adds 64 prefixes, books 512 rows and, every tenth time,
-re-scores everything; and once more where the store is full, so that every addition evicts. The other rooms are left out:
-they are written as ever.
+re-scores everything; and once more where the store is full, so that every addition evicts. The other rooms are left
+out: they are written as ever.
 
     python -m tests.bench.checkpoint_delta --entries 1000000 --out docs/results/checkpoint_delta.csv
 """
@@ -132,7 +132,8 @@ def main() -> None:
     for full in (False, True):
         with tempfile.TemporaryDirectory() as scratch:
             for what, figure, unit in measured(arguments.entries, full, Path(scratch)):
-                row = {"entries": arguments.entries, "full": full, "what": what, "figure": f"{figure:.4g}", "unit": unit}
+                row = {"entries": arguments.entries, "full": full, "what": what, "figure": f"{figure:.4g}",
+                       "unit": unit}  # fmt: skip
                 print(*row.values(), sep="\t", flush=True)
                 rows.append(row)
     write_csv(arguments.out, rows)

@@ -78,7 +78,7 @@ def _damaged(campaign: Campaign) -> Iterator[dict[str, Any]]:
     assert linked, files
     for kind in KINDS:
         mine = [path for path in files if path.stem.endswith(kind)]
-        for file in {mine[-1], *(path for path in mine[:1] if path in linked)}:
+        for file in dict.fromkeys([mine[-1], *(path for path in mine[:1] if path in linked)]):
             for how, damage in faults.DAMAGE.items():
                 place = campaign._new()
                 subprocess.run(["cp", "-a", str(begun / "run"), str(place / "run")], check=True)  # links stay links
