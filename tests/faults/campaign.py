@@ -20,15 +20,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.bench.rows import write_csv
 from tests.faults import faults, large_store
-from tests.faults.process import EVERY, KILLED, TINY, Ended, records, train, warm
+from tests.faults.process import EVERY, KILLED, LAST, TINY, Ended, records, train, warm
 
 FILES = ("state.safetensors", "state.json", "meta.json", "manifest.json")
+DISKS = (300, 700, 1100, 1500)  # KiB
 KILLS = ("save", "store", "log", "resume", "anywhere")
 
 
@@ -97,8 +98,8 @@ class Campaign:
             ended = train(place, self._arguments, faults.failing(os, "write", number, errno.ENOSPC))
             yield self._aftermath("failing write", f"line {number} of metrics.jsonl: ENOSPC", place, ended, 0)
 
-    def full_disks(self) -> Iterator[dict[str, Any]]:
-        for kib in (300, 700, 1100, 1500):
+    def full_disks(self, sizes: Sequence[int], fault: faults.Fault | None = None) -> Iterator[dict[str, Any]]:
+        for kib in sizes:
             place = self._new()
             disk = place / "run"
             disk.mkdir()
@@ -106,9 +107,10 @@ class Campaign:
                 print("no tmpfs can be mounted here: disks are not filled", file=sys.stderr)
                 return
             try:
-                ended = train(place, self._arguments)
+                ended = train(place, self._arguments, fault)
                 subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                yield self._aftermath("full disk", f"tmpfs of {kib} KiB", place, ended, 1)
+                what = f"tmpfs of {kib} KiB" + ", large store" * (fault is not None)
+                yield self._aftermath("full disk", what, place, ended, 1, later=fault)
             finally:
                 subprocess.run(["umount", str(disk)], check=True)
 
@@ -222,7 +224,7 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         made = Campaign(Path(folder), seed)
         rows: list[dict[str, Any]] = []
-        for part in (made.kills(kills), made.torn_writes(), made.failing_writes(), made.full_disks(),
+        for part in (made.kills(kills), made.torn_writes(), made.failing_writes(), made.full_disks(DISKS),
                      made.terminations(terminations), made.damages(), large_store.all_of(made, kills)):  # fmt: skip
             for row in part:
                 rows.append({"number": len(rows) + 1} | row)
@@ -233,6 +235,7 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
 def sound(row: dict[str, Any]) -> bool:
     """Whether nothing was lost, nothing differs, and the process ended as it should."""
     late = row["where"].startswith("after") and row["exit"] == 0  # killed by the clock, when it was done
+    late |= row["fault"] == "SIGTERM" and row["told"] == LAST and row["exit"] == -signal.SIGTERM  # at the last tables
     wrong = [row[k] for k in ("lost_steps", "steps_told_twice", "differing", "end_differs")]
     return (late or row["exit"] == row["exit_expected"]) and not any(wrong)
 

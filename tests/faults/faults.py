@@ -71,7 +71,9 @@ def large(fault: Fault) -> Fault:
     def both() -> None:
         from rrl.replay import number_files, segments, token_files
 
-        segments.WHOLE_UP_TO, token_files._TOKENS, number_files.PIECE = 0, 200, 10_000
+        for module, name, value in ((segments, "WHOLE_UP_TO", 0), (token_files, "_TOKENS", 200),
+                                    (number_files, "PIECE", 10_000)):  # fmt: skip
+            setattr(module, name, value)
         fault()
 
     return both

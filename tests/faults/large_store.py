@@ -30,6 +30,7 @@ def all_of(campaign: Campaign, kills: int) -> Iterator[dict[str, Any]]:
     yield from _killed_at_calls(campaign, kills // 3)
     yield from _torn(campaign)
     yield from _failing(campaign)
+    yield from campaign.full_disks((600, 1200), LARGE)
     yield from _damaged(campaign)
 
 
@@ -50,7 +51,7 @@ def _killed_at_calls(campaign: Campaign, num: int) -> Iterator[dict[str, Any]]:
 
 
 def _torn(campaign: Campaign) -> Iterator[dict[str, Any]]:
-    for number in (1, 9, 24, 40):
+    for number in (1, 6, 10, 15):
         yield _struck(campaign, "torn write", f"file {number} of a large store", faults.torn_segment(number))
 
 
@@ -68,7 +69,7 @@ def _damaged(campaign: Campaign) -> Iterator[dict[str, Any]]:
     """Files of every kind, those that were linked among them: the checkpoint before shares none of them."""
     begun = campaign._new()
     fault = faults.kill_at_line("log", campaign._line("log", 0.8, 0.9))
-    ended = train(begun, campaign._arguments, faults.large(fault))
+    ended = train(begun, [*campaign._arguments, "run.keep_checkpoints=4"], faults.large(fault))
     assert ended.code == KILLED, ended.out
     folders = sorted(p for p in (begun / "run" / "checkpoints").glob("step_*") if not p.suffix)
     before, newest = (int(path.name[5:]) for path in folders[-2:])
@@ -77,7 +78,7 @@ def _damaged(campaign: Campaign) -> Iterator[dict[str, Any]]:
     assert linked, files
     for kind in KINDS:
         mine = [path for path in files if path.stem.endswith(kind)]
-        for file in {mine[-1], *(path for path in mine[:1] if path in linked)}:
+        for file in dict.fromkeys([mine[-1], *(path for path in mine[:1] if path in linked)]):
             for how, damage in faults.DAMAGE.items():
                 place = campaign._new()
                 subprocess.run(["cp", "-a", str(begun / "run"), str(place / "run")], check=True)  # links stay links
