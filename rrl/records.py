@@ -86,7 +86,8 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Store columns of a short list of states of *one* problem, as selection sees them.
+    """Store columns of a short list of states of *one* problem, as selection sees them; of many problems, whose name
+    is then "", where a ``RowwiseSelection`` ranks them in one call.
 
     problem: its id.  value/value_std: P(solved), last re-scored, and its standard deviation (0 = unknown).
     born_value: P(solved) when stored.  score_age: steps since re-scored.  tries/conversions:
@@ -107,8 +108,8 @@ class Candidates:
     born_step: Int64[np.ndarray, "P"]
     idle: Int64[np.ndarray, "P"]
     td: Float64[np.ndarray, "P"]
-    root_success: float
-    root_value: float
+    root_success: float | Float64[np.ndarray, "P"]
+    root_value: float | Float64[np.ndarray, "P"]
 
     def __len__(self) -> int:
         return len(self.depth)
