@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ PIECE = 1 << 25
 Put = Callable[[str, dict[str, np.ndarray]], int]
 """(kind, arrays) -> number of the file that was written."""
 
-_MANY = 16  # files of changes that are kept side by side
-_SMALL = 1 << 16  # bytes of changes that are never too many
+_WASTE = 2.0  # times its live part that a file may hold before that is written anew
+_MANY, _TIER = 8, 3  # files of about one size (within a factor of 2 ** _TIER) that are kept side by side
+_CHANGES, _SMALL = 16, 1 << 16  # files of changes to a whole one, and bytes of them, that are never too many
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> int:
@@ -39,6 +41,22 @@ def as_bytes(plain: Any) -> np.ndarray:
 def from_bytes(array: np.ndarray) -> Any:
     """The inverse of ``as_bytes``."""
     return json.loads(array.tobytes())
+
+
+def not_kept(sizes: Mapping[int, int], live: np.ndarray, limit: float) -> list[int]:
+    """Numbers of the files whose live part is written anew: those that are mostly dead, and many small ones.
+
+    Files of about one size are merged when they are many (O'Neil et al., 1996: a log-structured merge tree), so their
+    number grows with the logarithm of the store, and what they hold is written a few times at most.
+
+    Args:
+        sizes: of each file, by its number.  live: of its live part, at its number.
+        limit: size of a file at most; those of more than half of it are not merged.
+    """
+    dead = [number for number, size in sizes.items() if size > _WASTE * live[number]]
+    tier = {n: int(live[n]).bit_length() // _TIER for n in sizes if n not in dead and live[n] < limit / 2}
+    crowded = {size for size, count in Counter(tier.values()).items() if count > _MANY}
+    return dead + [number for number, size in tier.items() if size in crowded]
 
 
 class Pile:
@@ -64,7 +82,7 @@ class Pile:
         if not self.whole or sum(self.changes.values()) > max(whole_bytes, _SMALL):
             self.whole, self.changes = {}, {}
             return "nothing"
-        if len(self.changes) >= _MANY:
+        if len(self.changes) >= _CHANGES:
             self.changes = {}
             return "whole"
         return "last"
