@@ -32,12 +32,16 @@ _HARMLESS_ENV = re.compile(r"(OMP|MKL|CUDA|NCCL|TOKENIZERS|TORCH)_[A-Z0-9_]+")  
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Meanwhile, a config that would have Hydra build what nobody vouched for is a ValueError where it is composed."""
+    """Meanwhile, a config that would have Hydra build what nobody vouched for, or nests without end, is a ValueError
+    where it is composed."""
     composed = ConfigLoaderImpl.load_configuration
 
     @functools.wraps(composed)
     def checked(self: Any, *arguments: Any, **named: Any) -> DictConfig:
-        cfg = composed(self, *arguments, **named)
+        try:
+            cfg = composed(self, *arguments, **named)
+        except RecursionError as error:
+            raise ValueError("a config file or an override nests too deeply; expected a few levels") from error
         check(OmegaConf.to_container(cfg, resolve=False).get("hydra"))  # type: ignore[union-attr]
         return cfg
 

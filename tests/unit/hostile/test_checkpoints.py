@@ -175,6 +175,12 @@ def tensors(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) ->
     return run
 
 
+def one(ending: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change the tensors whose place ends so."""
+    return tensors(lambda held: {
+        n: np.ascontiguousarray(change(a)) if n.endswith(ending) else a for n, a in held.items()})   # fmt: skip
+
+
 def names(*more: str) -> Callable[[Path], None]:
     """A manifest that names other places, with a digest of its own."""
 
@@ -220,6 +226,19 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "tensors of another shape": tensors(lambda t: {n: np.zeros((2, *a.shape), a.dtype) for n, a in t.items()}),
     "tensors without rows": tensors(lambda t: {n: np.zeros(0, a.dtype) for n, a in t.items()}),
     "tensors of another type": tensors(lambda t: {n: a.astype(np.int8) for n, a in t.items()}),
+    "a column of one row too many dimensions": one("shelf/columns/conversions", lambda a: a[None]),
+    "a column that is short": one("shelf/columns/value", lambda a: a[:-1]),
+    "a column of not-a-numbers": one("problems/columns/root_success", lambda a: np.full_like(a, np.nan)),
+    "a column of infinities": one("shelf/columns/value", lambda a: np.full_like(a, np.inf)),
+    "tokens cut short": one("shelf/tokens", lambda a: a[:-1]),
+    "lengths below zero": one("shelf/columns/length", lambda a: np.full_like(a, -1)),
+    "states of no status": one("shelf/columns/status", lambda a: np.full_like(a, 9)),
+    "states of no problem": one("shelf/columns/problem", lambda a: np.full_like(a, 10**6)),
+    "problems that ask nothing": one("problems/owners", lambda a: a[:0]),
+    "prompts below zero": one("problems/prompt/tokens", lambda a: np.full_like(a, -1)),
+    "moments of another shape": one("learner/exp_avg_sq/0", lambda a: a.ravel()[:1]),
+    "moments that are integers": one("learner/exp_avg/0", lambda a: a.astype(np.int16)),
+    "a parameter of one number": one("value/parameters/1", lambda a: a.ravel()[:1]),
     "no tensors": tensors(lambda _: {"x": np.zeros(1, np.float32)}),
     "tensors that are no tensors": text("state.safetensors", b"\xff" * 8 + b"{}"),
     "a name that climbs": names("../../../secret"),
