@@ -16,7 +16,7 @@ from rrl.replay.number_files import BLOCK, NumberFiles, lay_over
 from rrl.replay.segment_files import not_kept
 from rrl.replay.segments import Part, Turns
 from rrl.replay.store import Store
-from tests.unit.replay.builders import a_prefix, a_problem, a_replay, a_store, add, fill, same
+from tests.unit.replay.builders import a_prefix, a_problem, a_replay, a_store, add, fill, remove, same
 
 PROBLEMS = [a_problem(f"p{i}", solution=(3, 4), answer=f"a{i}", max_response=50) for i in range(7)]
 
@@ -39,7 +39,7 @@ def churn(store: Store, generator: np.random.Generator, num: int) -> None:
     store.write_scores(some, generator.random(len(some)), generator.random(len(some)), 3)
     store.problems.columns["root_value"][: len(store.problems)] = generator.random(len(store.problems))
     store.problems.converted[int(generator.integers(len(store.problems)))] = (5, int(generator.integers(60)))
-    store.step += 1
+    store.step = max(store.step + 1, 0)
 
 
 def saving(store: Store, folder: Path, kept: int = 1) -> Callable[[], Path]:
@@ -109,7 +109,7 @@ def test_a_place_taken_by_the_same_prefix_again_is_the_youngest(tmp_path: Path) 
     for token in (3, 4):
         add(store, a_prefix(PROBLEMS[0], (token,)))
     save()
-    store._remove(store.shelf.rows_of(0)[0])
+    remove(store, int(store.shelf.rows_of(0)[0]))
     add(store, a_prefix(PROBLEMS[0], (3,)))   # takes the same place
     assert read(save())["shelf"]["tokens"].tolist() == [4, 3]
 
