@@ -171,7 +171,7 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
     }  # fmt: skip
     for key, bound in least.items():
         value = OmegaConf.select(cfg.run, key)
-        if type(value) is not int or value < bound:
+        if type(value) is not int or not bound <= value < 2**63:
             why = f" (the number of ranks is {ranks.size})" if ranks.size > 1 and bound > 1 else ""
             raise ValueError(f"run.{key} is {value!r}; expected an integer >= {bound}{why}")
     least_rows: int = getattr(get_class(cfg.value._target_), "min_samples_per_start")  # noqa: B009  (of any class)

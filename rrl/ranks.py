@@ -15,6 +15,8 @@ from typing import ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -32,7 +34,7 @@ class RanksLost(ConnectionError):
 class Ranks:
     """The group of processes that ``torchrun`` started, or this process alone."""
 
-    def __init__(self, *, timeout_s: float | None = None) -> None:
+    def __init__(self, *, timeout_s: int | float | None = None) -> None:
         """Join the others.
 
         Args:
@@ -46,13 +48,13 @@ class Ranks:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self._opened = self.size > 1 and not dist.is_initialized()
-        self._timeout_s, self._store = timeout_s, cast(dist.Store | None, None)
+        self._timeout_s, self._store = timeout_s, cast(PrefixStore | None, None)
         if self._opened:
             timeout = dist.default_pg_timeout if timeout_s is None else timedelta(seconds=timeout_s)
             with self._exchange("the beginning"):
-                store = next(dist.rendezvous("env://", timeout=timeout))[0]
+                store = next(rendezvous("env://", timeout=timeout))[0]
                 store.set_timeout(timeout)
-                self._store = dist.PrefixStore("rrl", store)
+                self._store = PrefixStore("rrl", store)
                 dist.init_process_group(_backend(), store=store, rank=self.rank, world_size=self.size, timeout=timeout)
 
     @classmethod

@@ -13,6 +13,8 @@ from jaxtyping import Float64, Int64
 
 from rrl.types import Problem, Start, Tokens, prefix_key
 
+ORIGINS = ("rollout", "replay", "canonical")  # of a prefix; the store keeps the place in this tuple
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -74,7 +76,7 @@ class Prefix:
     def __post_init__(self) -> None:
         if not self.tokens:
             raise ValueError(f"Prefix.tokens of {self.problem.id!r} is empty; a fresh start is not stored")
-        if self.origin not in ("rollout", "replay", "canonical"):
+        if self.origin not in ORIGINS:
             raise ValueError(f"Prefix.origin is {self.origin!r}; expected rollout, replay or canonical")
 
     @property
@@ -84,7 +86,8 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Store columns of a short list of states of *one* problem, as selection sees them.
+    """Store columns of a short list of states of *one* problem, as selection sees them; of many problems, whose name
+    is then "", where a ``RowwiseSelection`` ranks them in one call.
 
     problem: its id.  value/value_std: P(solved), last re-scored, and its standard deviation (0 = unknown).
     born_value: P(solved) when stored.  score_age: steps since re-scored.  tries/conversions:
@@ -105,8 +108,8 @@ class Candidates:
     born_step: Int64[np.ndarray, "P"]
     idle: Int64[np.ndarray, "P"]
     td: Float64[np.ndarray, "P"]
-    root_success: float
-    root_value: float
+    root_success: float | Float64[np.ndarray, "P"]
+    root_value: float | Float64[np.ndarray, "P"]
 
     def __len__(self) -> int:
         return len(self.depth)

@@ -119,7 +119,8 @@ def agreed(ranks: Ranks, cfg: DictConfig, folder: Path, found: Path | None) -> P
                                  "expected the same command on every rank")  # fmt: skip
     before = checkpoint.meta_of(found).get("ranks", ranks.size) if found else ranks.size
     if before != ranks.size:
-        log.warning("resuming on %d ranks a run that was on %d: the same run, equal to rounding", ranks.size, before)
+        log.warning("resuming on %d ranks a run that was on %d: it goes on equal to rounding, until a draw is as close "
+                    "as that", ranks.size, before)  # fmt: skip
     return ranks.broadcast(folder)
 
 

@@ -39,14 +39,15 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int) -> np.ndarray:
+def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int | np.ndarray) -> np.ndarray:
     """One float64 uniform in [0, 1) for each global row in ``rows`` at response position ``token``.
 
-    A counter-based hash (SplitMix64 finaliser), so any subset of rows in any order gets the same numbers.
+    A counter-based hash (SplitMix64 finaliser), so any subset of rows in any order gets the same numbers. Arrays of
+    rows and of tokens are broadcast against each other.
     """
     base = np.random.SeedSequence(_entropy(seed, stream, step)).generate_state(2, np.uint64)
     with np.errstate(over="ignore"):
         x = _splitmix(rows.astype(np.uint64) * _GOLDEN + base[0])
-        x = _splitmix((x + np.uint64(token + 1) * _GOLDEN) ^ base[1])
+        x = _splitmix((x + np.asarray(token + 1).astype(np.uint64) * _GOLDEN) ^ base[1])
     unit: np.ndarray = (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return unit

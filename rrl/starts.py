@@ -63,8 +63,17 @@ class Problem:
 
 def prefix_key(problem_id: str, tokens: Sequence[int]) -> str:
     """Stable 16-hex-digit name of a state: blake2b of the problem id and the prefix's token ids."""
-    payload = problem_id.encode() + b"\x00" + np.asarray(tokens, dtype="<i8").tobytes()
-    return hashlib.blake2b(payload, digest_size=8).hexdigest()
+    return key_of_packed(problem_id, packed(tokens))
+
+
+def packed(tokens: Sequence[int]) -> bytes:
+    """Token ids as little-endian 64-bit words; most of what a key costs, and what a store keeps them from."""
+    return np.asarray(tokens, dtype="<i8").tobytes()
+
+
+def key_of_packed(problem_id: str, words: bytes) -> str:
+    """``prefix_key`` of tokens that are packed already."""
+    return hashlib.blake2b(problem_id.encode() + b"\x00" + words, digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             verb.add_argument("--out", type=Path, default=None,
                               help="file to write; Parquet where it ends in .parquet (default: standard output)")
     debug.describe(parser)
+    for verb in verbs.choices.values():
+        verb.add_argument("--trust-remote-code", action="store_true", help="run Python files that a tokenizer brings")
     arguments = parser.parse_args(debug.taken(sys.argv[1:] if argv is None else argv))
     try:
         said = _VERBS[arguments.verb](arguments)
@@ -59,12 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> str:
-    from rrl.codec.tokenizer import load_tokenizer
     from rrl.hosts.seeding import seeded
 
     overrides = [str(f) for f in arguments.files if "=" in str(f) and not f.exists()]
     files = [f for f in arguments.files if str(f) not in overrides]
-    session, counts = seeded(files, tokenizer=load_tokenizer(arguments.tokenizer, "main", None), overrides=overrides)
+    session, counts = seeded(files, tokenizer=_tokenizer(arguments), overrides=overrides)
     session.save(arguments.out)
     return (f"{counts['rows']} rows of {counts['problems']} prompts ({counts['solved']} solved): {counts['states']} "
             f"states in {arguments.out}")
@@ -97,12 +98,12 @@ def _export_parquet(arguments: argparse.Namespace) -> str:
 
     if arguments.num:
         raise ValueError(f"--num is {arguments.num}; a Parquet file takes all states: leave it out, or write .jsonl")
-    store, decode = _opened(arguments.store, arguments.tokenizer)
+    store, decode = _opened(arguments)
     return f"{write_parquet(store, arguments.out, decode)} states of {arguments.store} in {arguments.out}"
 
 
 def _stats(arguments: argparse.Namespace) -> str:
-    store, _ = _opened(arguments.store)
+    store, _ = _opened(arguments)
     rows, table = store.rows(), store.problems
     depths = sorted(len(row["tokens"]) for row in rows)
     figures: dict[str, Any] = {
@@ -126,28 +127,36 @@ def _stats(arguments: argparse.Namespace) -> str:
 
 def _described(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of the store with their text, those of few failures first in the order of the store."""
-    store, decode = _opened(arguments.store, arguments.tokenizer)
+    store, decode = _opened(arguments)
     rows = store.rows()[: arguments.num or None]
     problems = [start.problem for start in store.starts(store.shelf.all_rows()[: len(rows)])]
     return [row | {"prompt": decode(problem.prompt), "prefix": decode(plain(tuple(row["tokens"])))}
             for row, problem in zip(rows, problems, strict=True)]  # fmt: skip
 
 
-def _opened(folder: Path, tokenizer: str = "") -> tuple[Any, Any]:
+def _tokenizer(arguments: argparse.Namespace) -> Any:
+    from rrl.codec.tokenizer import load_tokenizer
+
+    trusted = arguments.trust_remote_code
+    return load_tokenizer(arguments.tokenizer, "main", None, trust_remote_code=trusted, key="--tokenizer")
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """(store, decode) of a saved store; decode writes token ids where nobody can spell them."""
     from rrl import build, checkpoint
-    from rrl.codec.tokenizer import TokenizerCodec, load_tokenizer
+    from rrl.codec.tokenizer import TokenizerCodec
     from rrl.saver import fitting
     from rrl.stored import config_of
 
+    folder: Path = arguments.store
     if not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is not a folder; expected what rrl-store import wrote, a host's checkpoint, "
                          "or a run of rrl-train")
     folder = checkpoint.latest(folder / "rrl" if (folder / "rrl").is_dir() else folder)
     state, meta = checkpoint.load(folder)
     decode: Any = lambda tokens: " ".join(map(str, tokens))  # noqa: E731 - a default for three lines
-    if tokenizer:
-        decode = TokenizerCodec(load_tokenizer(tokenizer, "main", None)).decode
+    if getattr(arguments, "tokenizer", ""):
+        decode = TokenizerCodec(_tokenizer(arguments)).decode
     elif "config" in meta:
         decode = _task_of(config_of(meta, folder)).decode
     node = config_of(meta, folder).replay.store if "config" in meta else _store_node(meta.get("settings", {}))

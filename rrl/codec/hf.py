@@ -19,6 +19,7 @@ class HFCodec:
       name: model on the hub or folder; the policy's own, whose tokenizer it has to be.
       revision: branch, tag or commit on the hub.
       gguf_file: GGUF file in ``name`` that holds the tokenizer; null = none.
+      trust_remote_code: see ``rrl.pretrained.load``.
       chat_template: "auto" = the tokenizer's template (plain text, said in the log, where it has none); "none" =
         plain text behind the tokenizer's own first token, for models that were not tuned to chat.
       system_prompt: what the template is given as the system's message; null = none of ours.
@@ -30,7 +31,7 @@ class HFCodec:
     """
 
     def __init__(
-        self, *, name: str | None, revision: str | None, gguf_file: str | None,
+        self, *, name: str | None, revision: str | None, gguf_file: str | None, trust_remote_code: bool,
         chat_template: Literal["auto", "none"], system_prompt: str | None, template_arguments: dict[str, Any],
         stop: tuple[str, ...],
     ) -> None:
@@ -39,7 +40,9 @@ class HFCodec:
                 "codec.name is null: this policy has no pretrained model whose tokenizer could be taken; expected "
                 "policy=causal_lm, or codec=byte, or codec.name=<model on the hub or folder>"
             )
-        self._tokenizer = load_tokenizer(name, revision or "main", gguf_file)
+        self._tokenizer = load_tokenizer(
+            name, revision or "main", gguf_file, trust_remote_code=trust_remote_code, key="codec.name"
+        )
         self._codec = TokenizerCodec(self._tokenizer)
         self.pad, self.vocab_size, self.fingerprint = self._codec.pad, self._codec.vocab_size, self._codec.fingerprint
         self.reserved = tuple(str(token) for token in self._tokenizer.all_special_tokens)

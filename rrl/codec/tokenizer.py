@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rrl.pretrained import load
 from rrl.starts import Tokens
 
 
@@ -41,12 +42,16 @@ class TokenizerCodec:
 
 
 @functools.lru_cache(maxsize=4)  # a task and its policy ask for the same one; from a GGUF file it takes seconds
-def load_tokenizer(name: str, revision: str, gguf_file: str | None) -> Any:
-    """The tokenizer of a model on the hub or in a folder, or the one inside a GGUF file there. Not to be changed."""
+def load_tokenizer(name: str, revision: str, gguf_file: str | None, *, trust_remote_code: bool, key: str) -> Any:
+    """The tokenizer of a model on the hub or in a folder, or the one inside a GGUF file there. Not to be changed.
+
+    See ``rrl.pretrained.load``, also for what it raises.
+    """
     from transformers import AutoTokenizer
 
-    extra = {} if gguf_file is None else {"gguf_file": gguf_file}
-    return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, **extra)
+    return load(
+        AutoTokenizer, name, key=key, revision=revision, trust_remote_code=trust_remote_code, gguf_file=gguf_file
+    )
 
 
 def _digest(tokenizer: Any) -> str:

@@ -20,6 +20,7 @@ from rrl.hosts.build import build
 from rrl.hosts.replaying import HostReplay
 from rrl.hosts.rows import Row
 from rrl.hosts.task import PromptBook
+from rrl.pretrained import load
 from rrl.types import Metrics, Start
 
 _LOG = logging.getLogger(__name__)
@@ -158,7 +159,8 @@ def _untouched(sample: Any) -> bool:
 def _tokenizer(args: Any) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(args.hf_checkpoint, trust_remote_code=False)
+    return load(AutoTokenizer, args.hf_checkpoint, key="--hf-checkpoint", revision="main", trust_remote_code=False,
+                gguf_file=None)
 
 
 def _folder(root: str, rollout_id: int) -> Path:

@@ -40,7 +40,8 @@ class VerlStore:
     ) -> None:
         from rrl.codec.tokenizer import load_tokenizer
 
-        self.session: HostReplay = build(overrides, tokenizer=load_tokenizer(tokenizer, "main", None), store=store)
+        read = load_tokenizer(tokenizer, "main", None, trust_remote_code=False, key="actor_rollout_ref.model.path")
+        self.session: HostReplay = build(overrides, tokenizer=read, store=store)
         self.session.refuse_filling("verl")
         self._book = PromptBook(stop=self.session.task.codec.stop, max_response=max_response, known={})
         self._num_steps, self._group = num_steps, samples_per_prompt

@@ -47,7 +47,7 @@ class CausalLM:
       prefix_gradient: whether this policy learns through prompts and prefixes; False is another, biased objective.
     """
 
-    short_keys = ("model", "revision", "gguf_file", "dtype")
+    short_keys = ("model", "revision", "gguf_file", "trust_remote_code", "dtype")
     """Keys of its options that stand for those of ``backbone.source``, so that policy.model=... is enough."""
 
     def __init__(

@@ -14,7 +14,10 @@ from rrl.codec.tokenizer import TokenizerCodec, load_tokenizer
 from rrl.policy.backbone import Codec
 from rrl.policy.hf import with_layers
 from rrl.policy.tiny import TinyBackbone
+from rrl.pretrained import load
 from rrl.protocols import SpeltTask, Task
+
+_KEY = "policy.model"
 
 
 class HubModel:
@@ -25,6 +28,7 @@ class HubModel:
       model: name on the hub, or a folder.
       revision: branch, tag or commit on the hub; pin a commit for numbers that are to be repeated.
       gguf_file: GGUF file in ``model`` with weights, config and tokenizer, dequantised while loading; null = none.
+      trust_remote_code: see ``rrl.pretrained.load``; also for models that a critic begins from (``decoder_of``).
       dtype: "float32", "bfloat16", "float16" or "float64".
       attn_implementation: "sdpa", "eager", "flash_attention_2", ... (transformers' names).
     Raises:
@@ -32,12 +36,14 @@ class HubModel:
     """
 
     def __init__(
-        self, *, task: Task, model: str, revision: str, gguf_file: str | None, dtype: str, attn_implementation: str
+        self, *, task: Task, model: str, revision: str, gguf_file: str | None, trust_remote_code: bool, dtype: str,
+        attn_implementation: str,
     ) -> None:
         if dtype not in ("float32", "bfloat16", "float16", "float64"):
             raise ValueError(f"policy.backbone.source.dtype is {dtype!r}; expected float{{16,32,64}} or bfloat16")
         self._model, self._revision, self._gguf_file = model, revision, gguf_file
         self._task, self._dtype, self._attention = task, dtype, attn_implementation
+        self._trust = trust_remote_code
 
     @property
     def fingerprint(self) -> str:
@@ -49,14 +55,22 @@ class HubModel:
         if self._gguf_file is not None and importlib.util.find_spec("gguf") is None:
             raise ValueError("policy.backbone.source.gguf_file needs the package gguf: pip install 'rrl[models]'")
         _check_attention(self._attention)
-        codec = TokenizerCodec(load_tokenizer(self._model, self._revision, self._gguf_file))
+        codec = self._codec()
         check_spelling(self._task, codec.fingerprint, self._model)
-        extra = {} if self._gguf_file is None else {"gguf_file": self._gguf_file}
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            self._model, revision=self._revision, dtype=getattr(torch, self._dtype),
-            attn_implementation=self._attention, trust_remote_code=False, **extra,
+        model, report = load(
+            AutoModelForCausalLM, self._model, key=_KEY, revision=self._revision, gguf_file=self._gguf_file,
+            trust_remote_code=self._trust, dtype=getattr(torch, self._dtype), attn_implementation=self._attention,
+            output_loading_info=True,
         )
+        if missing := sorted(report["missing_keys"]):
+            raise ValueError(f"{_KEY} is {self._model!r}, which lacks the weights {missing[:3]}: they would be random; "
+                             "expected a whole model")
         return model.eval(), codec
+
+    def _codec(self) -> TokenizerCodec:
+        return TokenizerCodec(load_tokenizer(
+            self._model, self._revision, self._gguf_file, trust_remote_code=self._trust, key=_KEY
+        ))
 
     def scratch(self, decoder: Any, *, num_layers: int, seed: int) -> nn.Module:
         with torch.random.fork_rng():  # transformers draws initial weights from the global generator
@@ -74,18 +88,18 @@ class HubModel:
         from transformers import AutoModel
 
         model, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
-        extra: dict[str, Any] = {"revision": revision or "main"}
+        revision = revision or "main"
         try:
-            codec = TokenizerCodec(load_tokenizer(model, extra["revision"], None))
-            decoder: Any = AutoModel.from_pretrained(
-                model, dtype=getattr(torch, self._dtype), attn_implementation=self._attention, trust_remote_code=False,
-                **extra,
+            codec = TokenizerCodec(load_tokenizer(model, revision, None, trust_remote_code=self._trust, key=_KEY))
+            decoder: Any = load(
+                AutoModel, model, key=_KEY, revision=revision, gguf_file=None, trust_remote_code=self._trust,
+                dtype=getattr(torch, self._dtype), attn_implementation=self._attention,
             )
-        except (OSError, ValueError) as error:  # transformers' two ways of saying that there is no such model
+        except ValueError as error:
             raise ValueError(
                 f"trunk init is {name!r}, neither scratch nor policy; as a model it cannot be loaded: {error}"
             ) from error
-        own = TokenizerCodec(load_tokenizer(self._model, self._revision, self._gguf_file))
+        own = self._codec()
         if codec.fingerprint != own.fingerprint or self._task.vocab_size > int(decoder.config.vocab_size):
             raise ValueError(f"trunk init is {name!r}, whose tokenizer is not that of {self._model!r}; expected a "
                              "model that reads the same ids")

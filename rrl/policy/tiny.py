@@ -175,7 +175,8 @@ class TinyBackbone:
             max_positions=max_positions, rope_base=rope_base, norm_eps=norm_eps, embedding_std=embedding_std,
             linear_gain=linear_gain, dtype=dtype,
         )
-        check_room(4 * _num_bytes(self.shape), "policy", asdict(self.shape))  # and gradient, and two moments
+        sizes = {f"policy.backbone.{name}": size for name, size in asdict(self.shape).items()}
+        check_room(4 * _num_bytes(self.shape), "the policy with its gradient and Adam's moments", sizes)
         self.codec = task
         self.width, self.vocab_size, self.max_positions = width, task.vocab_size, max_positions
         self.fingerprint = f"tiny {self.shape}"

@@ -29,6 +29,29 @@ class Selection(Protocol):
     def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray: ...
 
 
+class Noise(Protocol):
+    """What selections use of a numpy Generator; also what gives each of many problems' states its own numbers."""
+
+    def random(self, size: int | tuple[int, ...], /) -> np.ndarray: ...
+    def beta(self, a: np.ndarray, b: np.ndarray, /) -> np.ndarray: ...
+
+
+@runtime_checkable
+class RowwiseSelection(Protocol):
+    """What a selection is besides, when where a state ranks hangs on its own columns and random numbers alone, so that
+    one call can rank the states of many problems (``candidates.problem`` is then "").
+
+    Laws: one call over many problems' states orders each problem's as a call a problem does; what is not in ``reads``
+    changes nothing."""
+
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        """Fields of ``Candidates`` that it ranks by; None where it needs a call a problem after all."""
+        ...
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray: ...
+
+
 class Trial(NamedTuple):
     """One state that was replayed in a step: its problem, t/T, how many rows began there, how many were solved."""
 

@@ -27,6 +27,11 @@ class BlockSums:
         changed = np.unique(numbers // BLOCK)
         self._running[changed] = np.cumsum(self._weights[changed], axis=1)
 
+    @property
+    def weights(self) -> np.ndarray:
+        """All of them, by number."""
+        return self._weights.reshape(-1)
+
     def pick(self, uniform: np.ndarray) -> np.ndarray:
         """Numbers drawn with replacement in proportion to the weights, one for each uniform in [0, 1); none where all
         weights are 0. Weights (1, 0, 3): u .2 -> 0; .25 -> 2; .9 -> 2."""

@@ -47,19 +47,27 @@ class Columns:
 
     def add(self, values: Mapping[str, float | int | bool]) -> int:
         """A new row with these values, one for every column; returns its number."""
-        assert values.keys() == self._dtypes.keys(), sorted(values.keys() ^ self._dtypes.keys())
-        if self._free:
-            row = self._free.pop()
-        else:
-            row, self._size = self._size, self._size + 1
-            if self._size > len(self._alive):
-                self._grow(2 * len(self._alive))
-        for name, value in values.items():
-            self._data[name][row] = value
-        self._alive[row] = True
-        self._added += 1
-        self._serial[row] = self._added
+        row = self.reserve()
+        self.write(np.array([row]), values)
         return row
+
+    def reserve(self) -> int:
+        """The place of a row that ``write`` will fill; until then it counts, but is not alive."""
+        if self._free:
+            return self._free.pop()
+        row, self._size = self._size, self._size + 1
+        if self._size > len(self._alive):
+            self._grow(self._size + max(self._size // 4, 64))
+        return row
+
+    def write(self, rows: np.ndarray, values: Mapping[str, np.ndarray | float | int | bool]) -> None:
+        """Fill reserved places, oldest first: an array for each column, or one number that all of them get."""
+        assert values.keys() == self._dtypes.keys(), sorted(values.keys() ^ self._dtypes.keys())
+        for name, value in values.items():
+            self._data[name][rows] = value
+        self._alive[rows] = True
+        self._serial[rows] = np.arange(self._added + 1, self._added + len(rows) + 1)
+        self._added += len(rows)
 
     def remove(self, row: int) -> None:
         assert self._alive[row], row

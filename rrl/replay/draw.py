@@ -18,7 +18,6 @@ from rrl.records import Candidates, Plan, Progress
 from rrl.replay.posterior import posterior_mean
 from rrl.replay.race import arrival_times, first_arrivals
 from rrl.replay.store import Store
-from rrl.types import Metrics, Start
 
 SLACK = 1e-9  # .3 x 10 is 3.0000000000000004 in binary; a share is meant in decimals
 
@@ -68,12 +67,6 @@ def problem_weights(
     numbers = np.flatnonzero(counts)
     p = store.problems.columns
     return numbers, counts[numbers], weight.weight(p["root_success"][numbers], p["replays"][numbers])
-
-
-def draw_metrics(store: Store, eligible: np.ndarray, weight: ProblemWeight) -> Metrics:
-    """The effective number of problems in a draw, 1 / sum q^2; nothing where no problem could be drawn."""
-    weights = problem_weights(store, eligible, weight)[2]
-    return {"replay/ess": float(weights.sum() ** 2 / (weights**2).sum())} if weights.any() else {}
 
 
 def pick_problems(
@@ -141,11 +134,11 @@ def pick_states(
     return picked
 
 
-def picked_starts(
+def picked_rows(
     store: Store, picks: list[tuple[int, int]], eligible: Eligible, plan: Plan, progress: Progress, *,
     selection: Selection, mixture: Mixture, max_per_problem: int, seed: int,
-) -> list[Start]:
-    """Starts of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""
+) -> np.ndarray:
+    """Entries of the picked problems; a problem's states depend on (store, seed, step, problem) alone."""
     groups = state_rows(store, [number for number, _ in picks], eligible, plan.eligible_frac)
     hashes, chosen = store.problems.columns["hash"], list[int]()
     for (number, num), rows, candidates in zip(picks, groups, store.candidates(groups, progress.step), strict=True):
@@ -154,4 +147,4 @@ def picked_starts(
             generator=rng.generator(seed, "replay.state", progress.step, int(hashes[number])),
         )
         chosen += [int(rows[position]) for position in positions]
-    return store.starts(np.array(chosen, dtype=np.int64))
+    return np.array(chosen, dtype=np.int64)

@@ -6,6 +6,8 @@ room: recency or a critic that has moved on would otherwise delete exactly the e
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from rrl.replay.columns import Columns
@@ -26,28 +28,49 @@ def protects(num_early: int, at_least: float, newcomer_early: bool) -> bool:
     return not newcomer_early and num_early - 1 < at_least
 
 
+class Worst(NamedTuple):
+    """Of one problem: the entry that gives way first, and its place in line; the smaller the sooner.
+
+    row: -1 where nobody may go.  kind: 0 failed a filter, 1 worn out, 2 any other, 3 protected.  mean: its posterior.
+    newest: minus the step that it was stored at, for among equals the newest goes.
+    """
+
+    kind: int
+    mean: float
+    newest: int
+    row: int
+
+    def gives_way_to(self, newcomer: float) -> bool:
+        """Whether it goes for a newcomer of this posterior mean, which has to beat its own; a tie is refused."""
+        return self.kind < 2 or (self.kind == 2 and newcomer > self.mean)
+
+
 def worst(
-    entries: Columns, rows: np.ndarray, *, kappa: float, max_naps: int, protect_early: bool, newcomer: float
-) -> int | None:
-    """The entry of ``rows`` (one problem's, oldest first) that gives way, None if the newcomer must.
+    entries: Columns, rows: np.ndarray, counts: np.ndarray, protect_early: np.ndarray, *, kappa: float, max_naps: int
+) -> list[Worst]:
+    """The entry of each problem that gives way first, for many problems in one pass.
 
     Args:
+        rows: entries, problem after problem, oldest first.
+        counts: how many each problem has, >= 1.  protect_early: whether its early states stay.
         kappa: tries that a value is worth in the posterior mean.
         max_naps: naps in a row after which a state is first in line.
-        newcomer: posterior mean of the newcomer; it has to beat the lowest, a tie is refused.
     """
-    quarantined = entries["status"][rows] == QUARANTINE
-    if quarantined.any():
-        return int(rows[np.argmax(quarantined)])
-    worn_out = entries["naps"][rows] >= max_naps
-    if worn_out.any():
-        rows, newcomer = rows[worn_out], np.inf
-    elif protect_early:
-        rows = rows[~early(entries, rows)]
     if not len(rows):
-        return None
+        return []
+    of, firsts = np.repeat(np.arange(len(counts)), counts), np.cumsum(counts) - counts
+    kind = np.where(early(entries, rows) & protect_early[of], 3, 2)
+    kind = np.where(entries["naps"][rows] >= max_naps, 1, kind)
+    kind = np.where(entries["status"][rows] == QUARANTINE, 0, kind)
     mean = posterior_mean(entries["conversions"][rows], entries["tries"][rows], entries["value"][rows], kappa)
-    low = np.flatnonzero(mean == mean.min())
-    if len(low) > 1:  # among equals the newest goes
-        low = low[np.argsort(-entries["born_step"][rows[low]], kind="stable")]
-    return int(rows[low[0]]) if newcomer > mean[low[0]] else None
+    ranks = [kind, np.where(kind == 0, 0.0, mean), np.where(kind == 0, 0, -entries["born_step"][rows].astype(np.int64))]
+    first, lows = np.ones(len(rows), dtype=bool), []
+    for rank in ranks:  # whoever is smallest in one rank stays in line for the next
+        left = np.flatnonzero(first)
+        starts = np.searchsorted(of[left], np.arange(len(counts)))
+        low = np.minimum.reduceat(rank[left], starts)
+        lows.append(low.tolist())
+        first[left] = rank[left] == low[of[left]]
+    left = np.flatnonzero(first)
+    oldest = rows[left[np.searchsorted(of[left], np.arange(len(counts)))]].tolist()
+    return [Worst(*line) for line in zip(*lows, oldest, strict=True)]

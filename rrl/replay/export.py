@@ -32,8 +32,9 @@ from typing import Any
 
 import numpy as np
 
+from rrl.records import ORIGINS
 from rrl.replay.eviction import QUARANTINE
-from rrl.replay.store import ORIGINS, Store
+from rrl.replay.store import Store
 
 FORMAT = 1
 INTEGERS = ("born_step", "score_step", "last_used", "depth", "raw_tries", "raw_conversions", "fails_in_a_row", "naps")

@@ -12,11 +12,13 @@ import numpy as np
 from rrl import rng
 from rrl.protocols import ProblemWeight
 from rrl.replay.block_sums import BlockSums
-from rrl.replay.draw import Eligible, num_eligible
+from rrl.replay.draw import Eligible
+from rrl.replay.draw_many import Groups, nums_eligible
 from rrl.replay.store import Store
 
 RACE_UP_TO = 200_000  # states; where a race over all of them costs some 2 ms
-_ROUNDS = 8  # of twice as many proposals as are wanted; then hardly anybody is eligible, and a race reads all
+_PROPOSALS = (1.125, 4.0, 16.0)  # for each state wanted; if they do not do hardly anybody is eligible, and a race reads
+_MORE = 8  # proposals on top, for small numbers
 
 
 class Lottery:
@@ -36,31 +38,44 @@ class Lottery:
         weights = weight.weight(p["root_success"][numbers], p["replays"][numbers])
         self._sums.put(numbers, np.where(owns & ~p["parked"][numbers], weights, 0.0))
 
+    @property
+    def weights(self) -> np.ndarray:
+        """Of all problems, by number, zeros behind the last."""
+        return self._sums.weights
+
     def pick(
         self, store: Store, eligible: Eligible, num: int, *, seed: int, step: int, max_per_problem: int,
         eligible_frac: float,
-    ) -> list[tuple[int, int]] | None:
-        """As ``draw.pick_problems``; None where proposals keep being rejected and all must be read."""
-        generator, left, picks = rng.generator(seed, "replay.lottery", step), dict[int, int](), dict[int, int]()
-        missing = num
-        for _ in range(_ROUNDS):
-            proposed = self._sums.pick(generator.random(2 * num)).tolist()
-            for number, count in _counts(store, eligible, [n for n in dict.fromkeys(proposed) if n not in left]):
-                left[number] = min(max_per_problem, num_eligible(count, eligible_frac)) if count else 0
-            for number in proposed:
-                if missing and left[number] > picks.get(number, 0):
-                    picks[number] = picks.get(number, 0) + 1
-                    missing -= 1
-            if not missing:
-                return list(picks.items())
+    ) -> Groups | None:
+        """Problems and their eligible states; None where proposals keep being rejected and all must be read."""
+        generator, uniform = rng.generator(seed, "replay.lottery", step), np.empty(0)
+        for times in _PROPOSALS:
+            uniform = np.append(uniform, generator.random(int(times * num) + _MORE - len(uniform)))
+            proposed = self._sums.pick(uniform)
+            if not len(proposed):
+                return None
+            numbers, of = np.unique(proposed, return_inverse=True)
+            rows, counts = store.shelf.rows_of_many(numbers.tolist())
+            may = eligible(rows)
+            counts = np.add.reduceat(may, np.cumsum(counts) - counts, dtype=np.int64)
+            gives = np.minimum(max_per_problem, nums_eligible(counts, eligible_frac))
+            taken = np.flatnonzero(_earlier(of) < gives[of])[:num]
+            if len(taken) == num:
+                return _groups(numbers, of[taken], rows[may], counts)
         return None
 
 
-def _counts(store: Store, eligible: Eligible, numbers: list[int]) -> list[tuple[int, int]]:
-    """(problem number, how many of its states may be drawn)."""
-    owned = [store.shelf.rows_of(number) for number in numbers]
-    ends = np.cumsum([len(rows) for rows in owned], dtype=np.int64)
-    may = eligible(np.array([row for rows in owned for row in rows], dtype=np.int64))
-    before = np.concatenate([[0], np.cumsum(may)])
-    counts = before[ends] - before[np.concatenate([[0], ends[:-1]])] if numbers else ends
-    return list(zip(numbers, counts.tolist(), strict=True))
+def _earlier(of: np.ndarray) -> np.ndarray:
+    """How often each number stood before. [2 0 2 2] -> [0 0 1 2]."""
+    order = np.argsort(of, kind="stable")
+    firsts = np.flatnonzero(np.diff(of[order], prepend=-1))
+    earlier = np.empty(len(of), dtype=np.int64)
+    earlier[order] = np.arange(len(of)) - np.repeat(firsts, np.diff(firsts, append=len(of)))
+    return earlier
+
+
+def _groups(numbers: np.ndarray, taken: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> Groups:
+    """The problems at the places ``taken`` of ``numbers``, whose entries that may be drawn are ``rows``."""
+    nums = np.bincount(taken, minlength=len(numbers))
+    chosen, first = np.unique(taken, return_index=True)
+    return Groups(numbers[chosen], nums[chosen], np.argsort(first), rows[np.repeat(nums > 0, counts)], counts[chosen])

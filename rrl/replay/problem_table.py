@@ -72,7 +72,12 @@ class ProblemTable:
 
     def retired(self, number: int) -> bool:
         """Whether the bare prompt is solved often enough: nothing is admitted or credited any more."""
-        return bool(self.columns["root_success"][number] >= self._retire_at)
+        return bool(self.retired_of(np.array([number]))[0])
+
+    def retired_of(self, numbers: np.ndarray) -> np.ndarray:
+        """``retired`` of many."""
+        found: np.ndarray = self.columns["root_success"][numbers] >= self._retire_at
+        return found
 
     def book_fresh(self, numbers: np.ndarray, rows: np.ndarray, solved: np.ndarray, decay: float) -> None:
         """e <- decay^n e + (1 - decay^n) solved / n for a step's n fresh rows of each problem; then park or reopen.

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rrl.protocols import Admission, Cut, Filter
-from rrl.records import Attempt, Candidates, Prefix
+from rrl.records import Attempt, Candidates
+from rrl.replay.intake import Proposal
 from rrl.replay.judge import judge, refusal_metrics
 from rrl.replay.observe import Seen
 from rrl.replay.store import Store
 from rrl.replay.surprise import UNSEEN, surprise
 from rrl.replay.turns import past_given
+from rrl.starts import key_of_packed, packed
 from rrl.types import Metrics
 
 
-class _Proposal(NamedTuple):
-    prefix: Prefix
-    key: str
+class _Made(NamedTuple):
+    proposal: Proposal
     attempt: Attempt
     first_boundary: bool
 
@@ -38,31 +39,26 @@ def remember(
     depth_fracs: list[float] = []
     refused: list[str] = []
     num_first = 0
-    for proposal in _proposals(store, seen, cut=cut, admission=admission, step=step):
-        prefix, attempt = proposal.prefix, proposal.attempt
-        counts["proposed"] += 1
-        if store.problems.retired(store.problems.number(prefix.problem)):
-            counts["refused_retired"] += 1
-            continue
-        if store.shelf.find(proposal.key) is not None:
-            counts["refused_duplicate"] += 1
-            continue
-        verdict = judge(filters, prefix, attempt)
+    made = _proposals(store, seen, cut=cut, admission=admission, step=step)
+
+    def judged(place: int) -> str:
+        verdict = judge(filters, made[place].proposal.prefix, made[place].attempt)
         if verdict.action != "keep":
             refused.append(verdict.by)
-        if verdict.action == "drop":
-            counts["refused_filter"] += 1
-            continue
-        added = store.add(
-            prefix, proposal.key, done_frac=done_frac, parent_reward=attempt.score,
-            td=UNSEEN if prefix.origin == "canonical" else surprise(attempt, len(prefix.tokens)),
-            quarantined=verdict.action == "quarantine",
-        )
-        counts[added.outcome] += 1
-        counts["evicted"] += added.evicted
-        if added.outcome == "admitted":
-            depth_fracs.append(prefix.depth_frac)
-            num_first += proposal.first_boundary
+        return verdict.action
+
+    def td(place: int) -> float:
+        prefix = made[place].proposal.prefix
+        return UNSEEN if prefix.origin == "canonical" else surprise(made[place].attempt, len(prefix.tokens))
+
+    added = store.add([one.proposal for one in made], done_frac=done_frac, judged=judged, td=td)
+    for one, (outcome, evicted) in zip(made, added, strict=True):
+        counts["proposed"] += 1
+        counts[outcome] += 1
+        counts["evicted"] += evicted
+        if outcome == "admitted":
+            depth_fracs.append(one.proposal.prefix.depth_frac)
+            num_first += one.first_boundary
     metrics = {f"replay/{name}": float(count) for name, count in counts.items()} | refusal_metrics(filters, refused)
     if depth_fracs:
         metrics["replay/admission_depth_frac"] = float(np.mean(depth_fracs))
@@ -72,19 +68,25 @@ def remember(
 
 def _proposals(
     store: Store, seen: Sequence[Seen], *, cut: Cut, admission: Admission, step: int
-) -> list[_Proposal]:
+) -> list[_Made]:
     """All proposals of a batch, in an order that depends on their content only."""
     roots = _roots(store, seen, step)
-    proposals = []
+    made = []
     for attempt, _, row in seen:
         boundaries = past_given(cut.boundaries(attempt), attempt.response)  # whoever wrote the cut
         first = next((t for t in boundaries if t > len(attempt.start.prefix)), None)
         for prefix in admission.propose(attempt, boundaries, roots.get(row), step):
-            proposals.append(_Proposal(prefix, prefix.key, attempt, len(prefix.tokens) == first))
+            words = packed(prefix.tokens)
+            proposal = Proposal(prefix, key_of_packed(prefix.problem.id, words), words, attempt.score)
+            made.append(_Made(proposal, attempt, len(prefix.tokens) == first))
     # Equal prefixes of different attempts: the better valued one is stored, then any fixed order.
-    proposals.sort(key=lambda p: (p.prefix.problem.id, len(p.prefix.tokens), p.prefix.tokens, -p.prefix.born_value,
-                                  p.prefix.origin, p.prefix.parent, p.prefix.depth_frac, p.attempt.score))
-    return proposals
+    made.sort(key=_place_in_line)
+    return made
+
+
+def _place_in_line(made: _Made) -> tuple[Any, ...]:
+    p = made.proposal.prefix
+    return (p.problem.id, len(p.tokens), p.tokens, -p.born_value, p.origin, p.parent, p.depth_frac, made.attempt.score)
 
 
 def _roots(store: Store, seen: Sequence[Seen], step: int) -> dict[int | None, Candidates]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rrl import rng
 from rrl.protocols import Admission, Credit, Cut, Filter, ProblemWeight, Schedule, Selection, SpeltTask, Task
-from rrl.records import Attempt, Plan, Progress
-from rrl.replay import draw as drawing
+from rrl.records import ORIGINS, Attempt, Progress
 from rrl.replay.admission.first_boundary import FirstBoundary
 from rrl.replay.alarm import Alarms
 from rrl.replay.book import book
+from rrl.replay.draw import SLACK, Mixture
 from rrl.replay.judge import judge, refusal_metrics
 from rrl.replay.lock import locked
-from rrl.replay.lottery import RACE_UP_TO, Lottery
 from rrl.replay.numbers import check_numbers
 from rrl.replay.observe import (
     Seen,
@@ -33,11 +31,12 @@ from rrl.replay.observe import (
     replayed_metrics,
     store_metrics,
 )  # fmt: skip
+from rrl.replay.picker import Picker
 from rrl.replay.rejudge import rejudge
 from rrl.replay.remember import remember
 from rrl.replay.segments import Turns
 from rrl.replay.spelling import check_spelling, spelling_of
-from rrl.replay.store import ORIGINS, Store
+from rrl.replay.store import Store
 from rrl.replay.trials import load_state, state_of, tell
 from rrl.types import Metrics, Problem, Start, Tokens
 
@@ -68,11 +67,14 @@ class Replay:
                       eps_stale=eps_stale, max_per_problem=max_per_problem, max_replay_frac=max_replay_frac,
                       posterior_decay=posterior_decay, root_decay=root_decay, max_credits=max_credits)
         self.store = store
-        self._seed, self._admission, self._selection, self._problem_weight = seed, admission, selection, problem_weight
+        self._seed, self._admission, self._selection = seed, admission, selection
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
-        self._rescore_every, self._max_score_age = rescore_every, max_score_age
-        self._mixture, self._lottery, self._files = drawing.Mixture(eps_uniform, eps_stale), Lottery(), Turns()
-        self._max_per_problem, self._max_replay_frac = max_per_problem, max_replay_frac
+        self._rescore_every = rescore_every
+        self._picker = Picker(
+            store, seed=seed, selection=selection, problem_weight=problem_weight,
+            mixture=Mixture(eps_uniform, eps_stale), max_per_problem=max_per_problem, max_score_age=max_score_age,
+        )  # fmt: skip
+        self._max_replay_frac, self._files = max_replay_frac, Turns()
         self._max_credits, self._posterior_decay, self._root_decay = max_credits, posterior_decay, root_decay
         self._last_rescore: int | None = None
         self._alarms = Alarms(watch_first=isinstance(task, SpeltTask) and not isinstance(admission, FirstBoundary))
@@ -109,22 +111,10 @@ class Replay:
     def draw(self, progress: Progress, num_starts: int) -> list[Start]:
         """At most min(plan, max_replay_frac) of ``num_starts`` stored states: we choose the problems."""
         plan = self._schedule.plan(progress)
-        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + drawing.SLACK)
+        num = int(min(plan.fraction, self._max_replay_frac) * num_starts + SLACK)
         if num < 1 or not len(self.store):
             return []
-        if len(self.store) > RACE_UP_TO:
-            self._lottery.refresh(self.store, self._problem_weight)
-            of_rows = partial(drawing.eligible_rows, self.store, plan, progress.step, self._max_score_age)
-            drawn = self._lottery.pick(self.store, of_rows, num, seed=self._seed, step=progress.step,
-                                       max_per_problem=self._max_per_problem, eligible_frac=plan.eligible_frac)
-            if drawn is not None:
-                return self._states(drawn, of_rows, plan, progress)
-        eligible = self._eligible(plan, progress)
-        numbers, counts, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
-        counts = np.array([drawing.num_eligible(count, plan.eligible_frac) for count in counts.tolist()])
-        picks = drawing.pick_problems(self.store, numbers, counts, weights, num, seed=self._seed, step=progress.step,
-                                      max_per_problem=self._max_per_problem)
-        return self._states(picks, eligible.__getitem__, plan, progress)
+        return self.store.starts(self._picker.rows(num, plan, progress, self._last_rescore))
 
     @locked
     def start(self, problem: Problem, progress: Progress) -> Start:
@@ -137,11 +127,8 @@ class Replay:
         name = self.store.problems.columns["hash"][[number]]
         if rng.uniforms(self._seed, "replay.start", progress.step, name, 0)[0] >= chance:
             return fresh
-        eligible = self._eligible(plan, progress)
-        numbers, _, weights = drawing.problem_weights(self.store, eligible, self._problem_weight)
-        if not weights[numbers == number].any():
-            return fresh
-        return self._states([(number, 1)], eligible.__getitem__, plan, progress)[0]
+        row = self._picker.row(number, plan, progress, self._last_rescore)
+        return fresh if row is None else self.store.starts(np.array([row]))[0]
 
     @locked
     def converted(self, problem: Problem) -> Tokens | None:
@@ -223,27 +210,18 @@ class Replay:
         """Restore, and hear what people decided since. Raises ValueError where the store is of another spelling."""
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
-        self._lottery, self._files = Lottery(), Turns()  # rows are numbered anew
+        self._files = Turns()  # rows are numbered anew
+        self._picker.forget()
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
         self._last_rescore = state["last_rescore"]
         self._heard = rejudge(self.store, self._filters, dict(state["heard"]))
 
-    def _eligible(self, plan: Plan, progress: Progress) -> np.ndarray:
-        return drawing.some_eligible(self.store, plan, progress.step, self._max_score_age, self._last_rescore)
-
-    def _states(
-        self, picks: list[tuple[int, int]], eligible: drawing.Eligible, plan: Plan, progress: Progress
-    ) -> list[Start]:
-        return drawing.picked_starts(self.store, picks, eligible, plan, progress, selection=self._selection,
-                                     mixture=self._mixture, max_per_problem=self._max_per_problem, seed=self._seed)
-
     def _draw_metrics(self, attempts: Sequence[Attempt], seen: Sequence[Seen], progress: Progress) -> Metrics:
         plan = self._schedule.plan(progress)
         metrics = {"replay/planned_frac": plan.fraction} | replayed_metrics(self.store, seen, progress)
         if "replay/conversion" in metrics:
             metrics["replay/lessons"] = float(len(self.lessons(attempts)))
-            eligible = drawing.eligible_places(self.store, plan, progress.step, self._max_score_age)
-            metrics |= drawing.draw_metrics(self.store, eligible, self._problem_weight)
+            metrics |= self._picker.metrics(plan, progress)
         return metrics

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,35 +11,36 @@ import numpy as np
 from rrl.replay.arena import Arena
 from rrl.replay.columns import Columns
 from rrl.replay.key_index import KeyIndex
-from rrl.types import sampled
 
 COLUMNS = {
     "key": "<u8",  # prefix_key as a number
-    "problem": "<i8",  # its number in the problem table
-    "origin": "|i1",  # index into store.ORIGINS
+    "problem": "<i4",  # its number in the problem table
+    "origin": "|i1",  # index into records.ORIGINS
     "parent": "<u8",  # key of the start it was cut from
     "offset": "<i8",  # of its tokens in the arena
     "length": "<i4",  # of its tokens in the arena, given ones included
-    "depth": "<i8",  # sampled tokens
+    "depth": "<i4",  # sampled tokens
     "depth_frac": "<f8",  # depth over the sampled tokens of the response it was cut from
-    "born_step": "<i8",
+    "born_step": "<i4",
     "born_frac": "<f8",  # share of the token budget used when stored
     "born_value": "<f8",  # P(solved) when stored
     "value": "<f8",  # P(solved) when last re-scored
     "value_std": "<f8",
-    "score_step": "<i8",  # of the last re-scoring
+    "score_step": "<i4",  # of the last re-scoring
     "td": "<f8",  # surprise on the last way from it, see surprise.py
     "tries": "<f8",  # decayed n
     "conversions": "<f8",  # decayed c
     "raw_tries": "<i4",  # undecayed, for reports and credit caps
     "raw_conversions": "<i4",
     "fails_in_a_row": "<i4",
-    "naps": "<i8",  # in a row, without a conversion between them
+    "naps": "<i4",  # in a row, without a conversion between them
     "sleep_until": "<i8",  # last step of the nap
-    "last_used": "<i8",  # step of the last replay, or of storing
+    "last_used": "<i4",  # step of the last replay, or of storing
     "status": "|i1",  # eviction.KEEP or QUARANTINE
     "parent_reward": "<f8",  # score of the attempt it was cut from
 }
+
+_NONE = array("i")
 
 
 class Shelf:
@@ -47,7 +49,7 @@ class Shelf:
     def __init__(self) -> None:
         self.columns = Columns(COLUMNS)
         self._arena = Arena()
-        self._rows_of: dict[int, list[int]] = {}
+        self._rows_of: dict[int, array[int]] = {}  # a third of what lists of numbers take
         self._row_of_key = KeyIndex()
 
     def __len__(self) -> int:
@@ -67,13 +69,23 @@ class Shelf:
         """The entry with this key, None if there is none."""
         return self._row_of_key.find(int(key, 16), self.columns["key"])
 
-    def rows_of(self, problem: int) -> list[int]:
+    def find_many(self, keys: np.ndarray) -> np.ndarray:
+        """The entries with these keys as numbers, -1 where there is none."""
+        return self._row_of_key.find_many(keys, self.columns["key"])
+
+    def rows_of(self, problem: int) -> array[int]:
         """Entries of a problem number, oldest first."""
-        return self._rows_of.get(problem, [])
+        return self._rows_of.get(problem, _NONE)
+
+    def rows_of_many(self, problems: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """(the entries of each of these problems, end to end; how many each has)."""
+        owned = [self._rows_of.get(problem, _NONE) for problem in problems]
+        rows = np.frombuffer(b"".join(owned), dtype=np.int32).astype(np.int64)
+        return rows, np.fromiter(map(len, owned), dtype=np.int64, count=len(owned))
 
     def all_rows(self) -> np.ndarray:
         """All entries, by problem number and age: an order that survives a reload."""
-        return np.array([row for p in self.problems for row in self._rows_of[p]], dtype=np.int64)
+        return self.rows_of_many(self.problems)[0]
 
     def tokens(self, row: int) -> np.ndarray:
         return self._arena.read(int(self.columns["offset"][row]), int(self.columns["length"][row]))
@@ -89,23 +101,30 @@ class Shelf:
         """Tokens of many entries, end to end."""
         return self._arena.gather(self.columns["offset"][rows], self.columns["length"][rows])
 
-    def alike(self, problem: int, tokens: np.ndarray) -> list[int]:
-        """Entries of a problem that have the same token where the shorter of the two ends: few, whom to look at."""
-        rows = np.array(self.rows_of(problem), dtype=np.int64)
-        if not len(rows) or not len(tokens):
-            return self.rows_of(problem)
-        last = np.minimum(self.columns["length"][rows], len(tokens)) - 1
-        same = self._arena.at(self.columns["offset"][rows] + last) == tokens[last]
-        alike: list[int] = rows[same].tolist()
-        return alike
+    def tokens_at(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """One token of each of these entries."""
+        return self._arena.at(self.columns["offset"][rows] + places)
 
-    def insert(self, values: Mapping[str, float | int | bool], tokens: tuple[int, ...]) -> int:
-        """A new entry; ``values`` holds every column but the offset, length and depth of its tokens."""
-        place = {"offset": self._arena.append(tokens), "length": len(tokens), "depth": len(sampled(tokens))}
-        row = self.columns.add({**values, **place})
-        self._rows_of.setdefault(int(values["problem"]), []).append(row)
-        self._row_of_key.insert(int(values["key"]), row, self.columns["key"], self.columns.alive)
+    def reserve(self, problem: int) -> int:
+        """A place for an entry of this problem that ``write`` will fill."""
+        row = self.columns.reserve()
+        self._rows_of.setdefault(problem, array("i")).append(row)
         return row
+
+    def write(
+        self, rows: np.ndarray, values: Mapping[str, np.ndarray | float | int], tokens: np.ndarray, lengths: np.ndarray
+    ) -> None:
+        """Fill reserved places, oldest first.
+
+        Args:
+            values: every column but the offset, length and depth of the tokens.
+            tokens: of all of them, end to end.  lengths: >= 1 each.
+        """
+        starts = np.cumsum(lengths) - lengths
+        depth = np.add.reduceat(tokens >= 0, starts, dtype=np.int32)  # given tokens are negative
+        place = {"offset": self._arena.append(tokens) + starts, "length": lengths, "depth": depth}
+        self.columns.write(rows, {**values, **place})
+        self._row_of_key.insert(rows, self.columns["key"], self.columns.alive)
 
     def remove(self, row: int) -> None:
         """Forget an entry; the arena is compacted when a quarter of it is holes."""
@@ -130,7 +149,8 @@ class Shelf:
         columns = dict(state["columns"])
         columns["offset"] = self._arena.fill(state["tokens"], columns["length"])
         self.columns.fill(columns)
-        self._rows_of = {}
-        for row, number in enumerate(columns["problem"].tolist()):
-            self._rows_of.setdefault(number, []).append(row)
+        order = np.argsort(columns["problem"], kind="stable").astype(np.int32)
+        numbers, firsts = np.unique(columns["problem"][order], return_index=True)
+        owned = np.split(order, firsts[1:]) if len(numbers) else []
+        self._rows_of = {n: array("i", rows.tobytes()) for n, rows in zip(numbers.tolist(), owned, strict=True)}
         self._row_of_key.rebuild(self.columns["key"], np.arange(len(self.columns)))

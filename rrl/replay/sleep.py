@@ -47,7 +47,7 @@ def book_tries(
     counts = keep * entries["tries"][rows] + tries
     won = wins > 0
     fails = np.where(won, 0, entries["fails_in_a_row"][rows] + tries)
-    naps = np.where(won, 0, entries["naps"][rows])
+    naps = np.where(won, 0, entries["naps"][rows].astype(np.int64))
     until = np.where(won, NEVER, entries["sleep_until"][rows])
     tired = fails >= rule.dead_after
     nap = np.minimum(rule.nap_steps * 2 ** np.minimum(naps, 30), rule.nap_max)

@@ -7,30 +7,24 @@ problems; ``sleep.py`` books outcomes, ``dedup.py`` finds near duplicates, ``evi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from rrl.records import Candidates, Prefix
+from rrl.records import ORIGINS, Candidates, Prefix
 from rrl.replay.crowding import Crowding
-from rrl.replay.dedup import relatives, unconverted
-from rrl.replay.eviction import EARLY_UNTIL, KEEP, QUARANTINE, early, protects, worst
+from rrl.replay.eviction import KEEP, QUARANTINE
+from rrl.replay.intake import Added, Intake, Proposal
+from rrl.replay.line import Rules
 from rrl.replay.problem_table import ProblemTable
 from rrl.replay.shelf import Shelf
 from rrl.replay.sleep import NEVER, SleepRule, asleep
 from rrl.types import Start
 
-ORIGINS = ("rollout", "replay", "canonical")
-_CANDIDATE_COLUMNS = ("depth", "depth_frac", "value", "value_std", "born_value", "tries", "conversions", "born_step",
-                      "td")
-
-
-class Added(NamedTuple):
-    """What became of a proposal: "admitted", "refused_duplicate", "refused_worse" or "refused_retired"."""
-
-    outcome: str
-    evicted: int
+CANDIDATE_COLUMNS = ("depth", "depth_frac", "value", "value_std", "born_value", "score_age", "tries", "conversions",
+                     "born_step", "idle", "td")
+_AGES = {"score_age": "score_step", "idle": "last_used"}  # steps since
 
 
 class Store:
@@ -72,10 +66,9 @@ class Store:
         self.shelf = Shelf()
         self.problems = ProblemTable(retire_at=retire_at, reopen_below=reopen_below)
         self.step = NEVER + 1  # of the last write; only inspection reads it
-        self._slots, self._capacity, self._by_ancestor = slots_per_problem, capacity, dedup == "ancestor"
-        self._early_frac, self._max_naps = early_frac, max_naps
+        self.rules = Rules(slots_per_problem, capacity, dedup == "ancestor", early_frac, max_naps, kappa)
         self.last_evicted_problem = -1
-        self._crowding = Crowding(max_naps=max_naps)
+        self.crowding = Crowding(max_naps=max_naps)
         self.changed = set[int]()  # problems whose chance in a draw may have changed, until a lottery takes them
 
     def __len__(self) -> int:
@@ -116,14 +109,19 @@ class Store:
             depth_frac=float(c["depth_frac"][row]), parent=f"{int(c['parent'][row]):016x}",
         )
 
+    def candidate_column(self, name: str, rows: np.ndarray, step: int) -> np.ndarray:
+        """One of the columns of ``Candidates``, in the width that selections compute in."""
+        column = self.shelf.columns[_AGES.get(name, name)][rows]
+        wide: np.ndarray = column.astype(np.int64) if column.dtype.kind == "i" else column
+        return step - wide if name in _AGES else wide
+
     def candidates(self, groups: Sequence[np.ndarray], step: int) -> list[Candidates]:
         """Columns of each group of entries (a group is of one problem), in one gather for all groups."""
         if not groups:
             return []
         c, p = self.shelf.columns, self.problems.columns
         rows = np.concatenate(groups)
-        columns = {name: c[name][rows] for name in _CANDIDATE_COLUMNS}
-        columns["score_age"], columns["idle"] = step - c["score_step"][rows], step - c["last_used"][rows]
+        columns = {name: self.candidate_column(name, rows, step) for name in CANDIDATE_COLUMNS}
         numbers = c["problem"][[group[0] for group in groups]]
         names = [self.problems.problem(number).id for number in numbers.tolist()]
         success, value = p["root_success"][numbers].tolist(), p["root_value"][numbers].tolist()
@@ -134,6 +132,17 @@ class Store:
             result.append(Candidates(problem=name, **mine, root_success=root_success, root_value=root_value))
             first = last
         return result
+
+    def candidates_of_many(self, rows: np.ndarray, reads: Collection[str], step: int) -> Candidates:
+        """Entries of any problems for a selection that ranks row by row; columns that it does not read are zeros."""
+        p, numbers, zeros = self.problems.columns, self.shelf.columns["problem"][rows], {"i": np.int64(0), "f": 0.0}
+        columns = {
+            name: self.candidate_column(name, rows, step) if name in reads
+            else np.broadcast_to(zeros[self.shelf.columns[_AGES.get(name, name)].dtype.kind], len(rows))
+            for name in CANDIDATE_COLUMNS
+        }  # fmt: skip
+        roots = {name: p[name][numbers] if name in reads else 0.0 for name in ("root_success", "root_value")}
+        return Candidates(problem="", **columns, **roots)
 
     def write_scores(self, rows: np.ndarray, mean: np.ndarray, std: np.ndarray, step: int) -> None:
         """Book a re-scoring of ``rows``."""
@@ -148,75 +157,20 @@ class Store:
     def booked(self, numbers: Iterable[int]) -> None:
         """To be called once the columns of these problems, or of their entries, were written."""
         for number in numbers:
-            self._crowding.recount(self.shelf, number)
+            self.crowding.recount(self.shelf, number)
             self.changed.add(number)
 
-    def _moved(self, row: int, change: int) -> None:
-        self.changed.add(self._crowding.moved(self.shelf.columns, row, change))
-
-    def _remove(self, row: int) -> None:
-        self._moved(row, -1)
-        self.shelf.remove(row)
-
     def add(
-        self, prefix: Prefix, key: str, *, done_frac: float, parent_reward: float, td: float, quarantined: bool
-    ) -> Added:
-        """Store a proposal unless its problem is retired, it is a duplicate, or a full quota holds only better ones."""
-        number = self.problems.number(prefix.problem)
-        if self.problems.retired(number):
-            return Added("refused_retired", 0)
-        if self.shelf.find(key) is not None:
-            return Added("refused_duplicate", 0)
-        evicted = 0
-        if self._by_ancestor:
-            ancestors, extensions = relatives(self.shelf, number, prefix.tokens)
-            # A converted, sleeping or parked ancestor refuses nothing: else no cut of a replayed attempt is ever
-            # admitted and restarts never get deeper.
-            parked = bool(self.problems.columns["parked"][number])
-            if not parked and any(not asleep(self.shelf.columns, row, prefix.born_step)
-                                  for row in unconverted(self.shelf, ancestors)):
-                return Added("refused_duplicate", 0)
-            if not quarantined:
-                subsumed = unconverted(self.shelf, extensions)
-                evicted = len(subsumed)
-                for row in subsumed:
-                    self._remove(row)
-        if len(self.shelf.rows_of(number)) >= self._slots or len(self.shelf) >= self._capacity:
-            victim = None if quarantined else self._victim(number, prefix.born_value, done_frac < EARLY_UNTIL)
-            if victim is None:  # a state that awaits review displaces nobody
-                return Added("refused_worse", evicted)
-            self._remove(victim)
-            evicted += 1
-        row = self.shelf.insert({
-            "key": int(key, 16), "problem": number, "origin": ORIGINS.index(prefix.origin),
-            "parent": int(prefix.parent, 16), "depth_frac": prefix.depth_frac, "born_step": prefix.born_step,
-            "born_frac": done_frac, "born_value": prefix.born_value, "value": prefix.born_value, "value_std": 0.0,
-            "score_step": prefix.born_step, "td": td, "tries": 0.0, "conversions": 0.0, "raw_tries": 0,
-            "raw_conversions": 0, "fails_in_a_row": 0, "naps": 0, "sleep_until": NEVER, "last_used": prefix.born_step,
-            "status": QUARANTINE if quarantined else KEEP, "parent_reward": parent_reward,
-        }, prefix.tokens)
-        self._moved(row, 1)
-        return Added("admitted", evicted)
-
-    def _victim(self, number: int, newcomer: float, newcomer_early: bool) -> int | None:
-        """Who makes room: inside a full quota, else in the problem with most entries, round-robin."""
-        c = self.shelf.columns
-        own = np.array(self.shelf.rows_of(number), dtype=np.int64)
-        if len(own) >= self._slots:
-            protect = protects(int(early(c, own).sum()), self._early_frac * self._slots, newcomer_early)
-            return worst(c, own, kappa=self.kappa, max_naps=self._max_naps, protect_early=protect, newcomer=newcomer)
-        protect = protects(self._crowding.num_early, self._early_frac * self._capacity, newcomer_early)
-        fullest = self._crowding.fullest(protect_early=protect, after=self.last_evicted_problem)
-        if fullest is None:
-            return None
-        victim = worst(
-            c, np.array(self.shelf.rows_of(fullest), dtype=np.int64), kappa=self.kappa, max_naps=self._max_naps,
-            protect_early=protect,
-            newcomer=newcomer if fullest == number else np.inf,  # posteriors of two problems do not compare
-        )
-        if victim is not None:
-            self.last_evicted_problem = fullest
-        return victim
+        self, proposals: Sequence[Proposal], *, done_frac: float, judged: Callable[[int], str],
+        td: Callable[[int], float],
+    ) -> list[Added]:
+        """Store proposals, in order, unless their problem is retired, they are duplicates, are judged to be dropped,
+        or a full quota holds only better ones. Arguments as those of ``Intake``."""
+        intake = Intake(self.shelf, self.problems, self.crowding, self.rules, self.last_evicted_problem, self.changed,
+                        proposals, done_frac=done_frac, judged=judged, td=td)
+        added = intake.run()
+        self.last_evicted_problem = intake.last_evicted
+        return added
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict an entry, for people: reports and inspection."""
@@ -246,5 +200,5 @@ class Store:
         self.shelf.load_state_dict(state["shelf"])
         self.problems.load_state_dict(state["problems"])
         self.step, self.last_evicted_problem = int(state["step"]), int(state["last_evicted_problem"])
-        self._crowding.rebuild(self.shelf)
+        self.crowding.rebuild(self.shelf)
         self.changed = set(range(len(self.problems)))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rrl.pretrained import load
+
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -21,7 +23,7 @@ class SequenceClassifier:
 
     Args:
       key: where it stands in the config, for messages.
-      model: hub name or folder.  revision: on the hub.
+      model: hub name or folder.  revision: on the hub.  trust_remote_code: see ``rrl.pretrained.load``.
       dtype, device: of the weights; device "auto" = cuda where there is one.
       rows_per_batch: rows a forward; bounds memory.
     Raises:
@@ -29,7 +31,8 @@ class SequenceClassifier:
     """
 
     def __init__(
-        self, *, key: str, model: str, revision: str, good_label: int, dtype: str, device: str, rows_per_batch: int
+        self, *, key: str, model: str, revision: str, trust_remote_code: bool, good_label: int, dtype: str, device: str,
+        rows_per_batch: int,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"{key}.dtype is {dtype!r}; expected one of: {', '.join(DTYPES)}")
@@ -38,7 +41,7 @@ class SequenceClassifier:
         if rows_per_batch < 1:
             raise ValueError(f"{key}.rows_per_batch is {rows_per_batch}; expected >= 1")
         self._key, self._name, self._good, self._rows_per_batch = key, model, good_label, rows_per_batch
-        self._model = _load(key, model, revision, getattr(torch, dtype))
+        self._model = _load(key, model, revision, trust_remote_code, getattr(torch, dtype))
         self._model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self._config: Any = self._model.config.get_text_config()
         if not 0 <= good_label < self._model.config.num_labels:
@@ -92,15 +95,13 @@ def logits_of(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
     return logits
 
 
-def _load(key: str, model: str, revision: str, dtype: torch.dtype) -> Any:
+def _load(key: str, model: str, revision: str, trust_remote_code: bool, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    try:
-        loaded, report = AutoModelForSequenceClassification.from_pretrained(
-            model, revision=revision, dtype=dtype, output_loading_info=True, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:  # transformers' two ways of saying that there is no such model
-        raise ValueError(f"{key}.model is {model!r}, which cannot be loaded as a classifier: {error}") from error
+    loaded, report = load(
+        AutoModelForSequenceClassification, model, key=f"{key}.model", revision=revision, gguf_file=None,
+        trust_remote_code=trust_remote_code, dtype=dtype, output_loading_info=True,
+    )
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{key}.model is {model!r}, which lacks the weights {missing[:3]}; expected a trained "
                          "sequence classifier, e.g. a reward model")

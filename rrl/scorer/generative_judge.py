@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rrl.codec.tokenizer import load_tokenizer
+from rrl.pretrained import load
 from rrl.scorer.classifier import DTYPES
 from rrl.scorer.conversation import Exchange
 
@@ -24,7 +25,7 @@ class GenerativeJudge:
     al., 2207.05221. Nothing is sampled: one forward pass an exchange, and no answer can fail to parse.
 
     Args:
-      model, revision: causal language model on the hub or in a folder.
+      model, revision: causal language model on the hub or in a folder.  trust_remote_code: see ``rrl.pretrained.load``.
       prompt: what it is asked, with {conversation} and {response}; its chat template goes around it where it has one.
       answers: text -> rating; each has to be one token for the model, and two of them different ones.
       dtype, device, rows_per_batch: as of a ``SequenceClassifier``.
@@ -33,8 +34,8 @@ class GenerativeJudge:
     """
 
     def __init__(
-        self, *, model: str, revision: str, prompt: str, answers: dict[str, float], dtype: str, device: str,
-        rows_per_batch: int,
+        self, *, model: str, revision: str, trust_remote_code: bool, prompt: str, answers: dict[str, float], dtype: str,
+        device: str, rows_per_batch: int,
     ) -> None:
         from transformers import AutoModelForCausalLM
 
@@ -43,15 +44,18 @@ class GenerativeJudge:
         if dtype not in DTYPES or rows_per_batch < 1:
             raise ValueError(f"scorer.dtype is {dtype!r}, scorer.rows_per_batch {rows_per_batch}; expected one of "
                              f"{', '.join(DTYPES)}, and >= 1")
-        self._tokenizer: Any = load_tokenizer(model, revision, None)
+        self._tokenizer: Any = load_tokenizer(
+            model, revision, None, trust_remote_code=trust_remote_code, key="scorer.model"
+        )
         self._prompt, self._rows_per_batch = prompt, rows_per_batch
         self._answers = [self._token(text) for text in answers]
         if len(set(self._answers)) < max(2, len(answers)):
             raise ValueError(f"scorer.answers is {answers}; expected at least two, each a token of its own")
         self._ratings = np.array(list(answers.values()))
         where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            model, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
+        loaded = load(
+            AutoModelForCausalLM, model, key="scorer.model", revision=revision, gguf_file=None,
+            trust_remote_code=trust_remote_code, dtype=getattr(torch, dtype),
         )
         self._model = loaded.to(where).eval().requires_grad_(False)
 

@@ -24,14 +24,16 @@ class PreferenceModel:
     """
 
     def __init__(
-        self, *, model: str, revision: str, reads: Literal["chat", "transcript", "response"], good_label: int,
-        dtype: str, device: str, rows_per_batch: int,
+        self, *, model: str, revision: str, trust_remote_code: bool,
+        reads: Literal["chat", "transcript", "response"], good_label: int, dtype: str, device: str, rows_per_batch: int,
     ) -> None:
         self._classify = SequenceClassifier(
-            key="scorer", model=model, revision=revision, good_label=good_label, dtype=dtype, device=device,
-            rows_per_batch=rows_per_batch,
+            key="scorer", model=model, revision=revision, trust_remote_code=trust_remote_code, good_label=good_label,
+            dtype=dtype, device=device, rows_per_batch=rows_per_batch,
         )  # fmt: skip
-        self._tokenizer: Any = load_tokenizer(model, revision, None)
+        self._tokenizer: Any = load_tokenizer(
+            model, revision, None, trust_remote_code=trust_remote_code, key="scorer.model"
+        )
         if reads == "chat" and self._tokenizer.chat_template is None:
             raise ValueError(f"scorer.reads is chat, and the tokenizer of {model!r} has no chat template; expected "
                              "transcript or response")

@@ -203,14 +203,13 @@ class Wandb:
 
     def _catch_up(self, known: Memory, step: int) -> None:
         """Tell what W&B has not got of the steps up to ``step``: a kill takes what its own process had not written."""
-        last = last_step(self._folder, known.id, STEP, server=self._run.summary.get(STEP))
-        self._told = known.step if last is None else last
-        missed = records_between(self._folder / "metrics.jsonl", self._told, step, STEP)
+        last = last_step(self._folder, known.id, STEP, own=Path(self._run.dir).parent,
+                         server=self._run.summary.get(STEP), handed_over=known.step)
+        missed = records_between(self._folder / "metrics.jsonl", last, step, STEP)
         for record in missed:
             self._write(record)
         if missed:
-            log.info("wandb had steps up to %d only; %d records are told again from metrics.jsonl", self._told,
-                     len(missed))
-        elif self._told < step:
-            log.warning("wandb lacks steps %d to %d, and metrics.jsonl does not have them", self._told + 1, step)
-        self._told = max(self._told, step)
+            log.info("wandb had steps up to %s only; %d records are told again from metrics.jsonl", last, len(missed))
+        elif last is None or last < step:
+            log.warning("wandb lacks steps up to %d behind %s, and metrics.jsonl does not have them", step, last)
+        self._told = step if last is None else max(last, step)

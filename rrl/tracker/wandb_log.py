@@ -17,35 +17,39 @@ _BLOCK, _HEADER, _CHUNK = 32768, 7, struct.Struct("<IHB")
 _WHOLE, _LAST = 1, 4
 
 
-def last_step(folder: Path, run_id: str, name: str, *, server: object) -> int | None:
+def last_step(folder: Path, run_id: str, name: str, *, own: Path, server: object, handed_over: int) -> int | None:
     """The last step that W&B has of a run: of its files that wait for ``wandb sync``, and of what its server knows.
 
     Args:
       folder: the run's.
       name: of the metric that is the step.
+      own: W&B's folder of this process, which has told nothing yet.
       server: its last value there; anything but a number where there is no server, or no such run.
+      handed_over: the last step that it was given: what it has where neither a file nor the server tells.
     Returns:
       None where W&B has no step of it.
     """
     steps = [int(server)] if isinstance(server, (int, float)) else []
-    for path in folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"):
-        for row in history_in(path.read_bytes()):
-            steps += [int(row[name])] if name in row else []
-    return max(steps, default=None)
+    paths = [p for p in folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb") if p.parent != own]
+    for path in paths:
+        steps += [int(row[name]) for row in history_in(path.read_bytes()) if name in row]
+    return max(steps, default=None if paths else handed_over)
 
 
-def records_between(path: Path, after: int, last: int, name: str) -> list[dict[str, Any]]:
-    """Records of steps after < s <= last in a metrics.jsonl, in order."""
+def records_between(path: Path, after: int | None, last: int, name: str) -> list[dict[str, Any]]:
+    """Records of steps after < s <= last in a metrics.jsonl, in order; after None: from its first one on."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [record for record in map(json.loads, lines) if after < record[name] <= last]
+    told = [record for record in map(json.loads, lines) if record[name] <= last]
+    return [record for record in told if after is None or after < record[name]]
 
 
 def history_in(data: bytes) -> Iterator[dict[str, Any]]:
     """The history rows of a transaction file, as far as it was written; nested names stay nested."""
-    from wandb.proto import wandb_internal_pb2 as pb
+    from wandb.proto import wandb_internal_pb2
 
+    kind: Any = wandb_internal_pb2  # its messages are made at run time
     for raw in records_in(data):
-        record = pb.Record.FromString(raw)
+        record = kind.Record.FromString(raw)
         if record.WhichOneof("record_type") == "history":
             yield items_of(record.history.item)
 

@@ -24,16 +24,16 @@ class Classifier:
     """
 
     def __init__(
-        self, *, task: Task, model: str, revision: str, reads: str, good_label: int, dtype: str, device: str,
-        rows_per_batch: int,
+        self, *, task: Task, model: str, revision: str, trust_remote_code: bool, reads: str, good_label: int,
+        dtype: str, device: str, rows_per_batch: int,
     ) -> None:
         if reads not in ("text", "ids"):
             raise ValueError(f"value.reads is {reads!r}; expected text or ids")
-        self._codec = self._spelling(task, model, revision) if reads == "text" else None
+        self._codec = self._spelling(task, model, revision, trust_remote_code) if reads == "text" else None
         self._task = task
         self._classify = SequenceClassifier(
-            key="value", model=model, revision=revision, good_label=good_label, dtype=dtype, device=device,
-            rows_per_batch=rows_per_batch,
+            key="value", model=model, revision=revision, trust_remote_code=trust_remote_code, good_label=good_label,
+            dtype=dtype, device=device, rows_per_batch=rows_per_batch,
         )  # fmt: skip
         if reads == "ids" and task.vocab_size > self._classify.vocab_size:
             raise ValueError(f"value.model {model!r} knows {self._classify.vocab_size} ids, task {task.name!r} has "
@@ -47,8 +47,10 @@ class Classifier:
         return state.context if self._codec is None else self._codec.encode(self._task.decode(state.context))
 
     @staticmethod
-    def _spelling(task: Task, model: str, revision: str) -> TokenizerCodec:
+    def _spelling(task: Task, model: str, revision: str, trust_remote_code: bool) -> TokenizerCodec:
         if not isinstance(task, SpeltTask):
             raise ValueError(f"value.reads is text, and task {task.name!r} has no words, only symbols of its own; "
                              "expected a task in words, or value.reads=ids")
-        return TokenizerCodec(load_tokenizer(model, revision, None))
+        return TokenizerCodec(load_tokenizer(
+            model, revision, None, trust_remote_code=trust_remote_code, key="value.model"
+        ))

@@ -12,6 +12,8 @@ from rrl.ranks import Ranks
 from rrl.types import Estimated, Start
 from rrl.value.groups import totals
 
+# Starts counted, about 150 bytes each. A store hands out new prefixes for ever; the longest unseen one is forgotten.
+_MOST_KEYS = 100_000
 _RUN = "run"  # key of the counts over all fresh rows; other keys are digests of 16 hex digits
 
 
@@ -48,11 +50,13 @@ class SuccessCounts:
         for key, (new_solved, new_tries) in sorted(seen.items()):
             # The run's counts must not fade with every row, or they would hold one step only.
             fade = self._decay if key == _RUN else self._decay**new_tries
-            old_solved, old_tries = self._counts.get(key, (0.0, 0.0))
+            old_solved, old_tries = self._counts.pop(key, (0.0, 0.0))
             self._counts[key] = (fade * old_solved + new_solved, fade * old_tries + new_tries)
+        while len(self._counts) > _MOST_KEYS:
+            del self._counts[next(iter(self._counts))]
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts."""
+        """The counts, the longest unseen start first."""
         return {"keys": list(self._counts), "counts": np.array(list(self._counts.values())).reshape(-1, 2)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -27,13 +27,14 @@ class RewardModel:
     spent_tokens = 0
 
     def __init__(
-        self, *, task: Task, ranks: Ranks, model: str, revision: str, reads: Literal["text", "ids"], good_label: int,
-        dtype: str, device: str, rows_per_batch: int, reduce: Literal["last", "min"], cut: Cut, lam: float, window: int,
+        self, *, task: Task, ranks: Ranks, model: str, revision: str, trust_remote_code: bool,
+        reads: Literal["text", "ids"], good_label: int, dtype: str, device: str, rows_per_batch: int,
+        reduce: Literal["last", "min"], cut: Cut, lam: float, window: int,
     ) -> None:
         """See conf/value/reward_model.yaml. Raises ValueError for a model that cannot be had or read."""
         classifier = Classifier(
-            task=task, model=model, revision=revision, reads=reads, good_label=good_label, dtype=dtype, device=device,
-            rows_per_batch=rows_per_batch,
+            task=task, model=model, revision=revision, trust_remote_code=trust_remote_code, reads=reads,
+            good_label=good_label, dtype=dtype, device=device, rows_per_batch=rows_per_batch,
         )  # fmt: skip
         self._judged = Judged(
             score=classifier, cut=cut, reduce=reduce, lam=lam, window=window, score_range=task.score_range, ranks=ranks

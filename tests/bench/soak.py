@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     machine move the second, and the first as well: they take its caches. yardstick_ms: CPU of a piece of work that is
     always the same, done after each of the ten; yards: a step in units of it, which takes the machine out.
     tokens: sampled in a step, mean of the last ten; so are the phases below, in ms of CPU. others_ms: what is in no
-    phase: records and, every hundredth step, a checkpoint."""
+    phase: records, the yardstick and, every hundredth step, a checkpoint."""
 
     step: int
     rss_mib: float

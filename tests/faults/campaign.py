@@ -4,7 +4,8 @@
 
 Kills (SIGKILL) at random lines inside saving, inside the store, inside logging, inside resuming, and at random times;
 torn writes; disks that fill up (a small tmpfs where one can be mounted, else a limit on the file system calls); writes
-that fail; SIGTERM; every file of a checkpoint damaged in four ways. A row a fault. Exits 1 where a row is not as new.
+that fail; SIGTERM; every file of a checkpoint damaged in four ways; all that again where the store counts as large
+(``large_store.py``). A row a fault. Exits 1 where a row is not as new.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.bench.rows import write_csv
-from tests.faults import faults
-from tests.faults.process import EVERY, KILLED, TINY, Ended, records, train, warm
+from tests.faults import faults, large_store
+from tests.faults.process import EVERY, KILLED, LAST, TINY, Ended, records, train, warm
 
 FILES = ("state.safetensors", "state.json", "meta.json", "manifest.json")
+DISKS = (300, 700, 1100, 1500)  # KiB
 KILLS = ("save", "store", "log", "resume", "anywhere")
 
 
@@ -47,7 +49,7 @@ class Campaign:
         self._seconds = ended.seconds
         self.expected, self.last = records(self.whole / "run"), self._end(self.whole)
         self._lines: dict[str, int] = {}
-        for where in faults.INSIDE:  # resuming last: it begins from a run that was killed while logging
+        for where in ("save", "store", "log", "resume"):  # the last begins from a run that was killed while logging
             self._lines[where] = self._lines_of(where)
 
     # ------------------------------------------------------------------------------------- the faults
@@ -96,8 +98,8 @@ class Campaign:
             ended = train(place, self._arguments, faults.failing(os, "write", number, errno.ENOSPC))
             yield self._aftermath("failing write", f"line {number} of metrics.jsonl: ENOSPC", place, ended, 0)
 
-    def full_disks(self) -> Iterator[dict[str, Any]]:
-        for kib in (300, 700, 1100, 1500):
+    def full_disks(self, sizes: Sequence[int], fault: faults.Fault | None = None) -> Iterator[dict[str, Any]]:
+        for kib in sizes:
             place = self._new()
             disk = place / "run"
             disk.mkdir()
@@ -105,9 +107,10 @@ class Campaign:
                 print("no tmpfs can be mounted here: disks are not filled", file=sys.stderr)
                 return
             try:
-                ended = train(place, self._arguments)
+                ended = train(place, self._arguments, fault)
                 subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                yield self._aftermath("full disk", f"tmpfs of {kib} KiB", place, ended, 1)
+                what = f"tmpfs of {kib} KiB" + ", large store" * (fault is not None)
+                yield self._aftermath("full disk", what, place, ended, 1, later=fault)
             finally:
                 subprocess.run(["umount", str(disk)], check=True)
 
@@ -141,18 +144,19 @@ class Campaign:
     # ------------------------------------------------------------------------------------- resuming and comparing
 
     def _aftermath(
-        self, fault: str, where: str, place: Path, ended: Ended, code: int, due: int | None = None
+        self, fault: str, where: str, place: Path, ended: Ended, code: int, due: int | None = None,
+        later: faults.Fault | None = None,
     ) -> dict[str, Any]:
         """Resume until it ends, and compare. ``due``: the checkpoint that must be there; else the one before the last
-        step that was told, since that one was saved before the next was told."""
+        step that was told, since that one was saved before the next was told. ``later``: called before it resumes."""
         told = [int(r["progress/step"]) for r in records(place / "run")]
         if due is None and told and told[-1] > 0:
             due = (told[-1] - 1) // EVERY * EVERY
         resumed = ended
         if ended.code:
-            resumed = train(place, ["resume=run"])
+            resumed = train(place, ["resume=run"], later)
             if resumed.code and due is None:  # killed before its first checkpoint
-                resumed = train(place, self._arguments)
+                resumed = train(place, self._arguments, later)
         begun, now = resumed.restored, records(place / "run")
         steps = [int(r["progress/step"]) for r in now]
         lost = 0 if due is None or resumed is ended else due - (-99 if begun is None else begun)
@@ -169,7 +173,7 @@ class Campaign:
             print(row, ended.out[-2000:], resumed.out[-2000:], sep="\n", file=sys.stderr)
         print(f"{self._count:3d} {fault:15s} {where:42s} exit {ended.code:4d}, resumed at {row['resumed_at']!s:3s} "
               f"differing {differing}, lost {row['lost_steps']}", flush=True)  # fmt: skip
-        if fault == "damaged file":
+        if fault.startswith("damaged file"):
             row["said"] = resumed.out
         return row
 
@@ -220,8 +224,8 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         made = Campaign(Path(folder), seed)
         rows: list[dict[str, Any]] = []
-        for part in (made.kills(kills), made.torn_writes(), made.failing_writes(), made.full_disks(),
-                     made.terminations(terminations), made.damages()):  # fmt: skip
+        for part in (made.kills(kills), made.torn_writes(), made.failing_writes(), made.full_disks(DISKS),
+                     made.terminations(terminations), made.damages(), large_store.all_of(made, kills)):  # fmt: skip
             for row in part:
                 rows.append({"number": len(rows) + 1} | row)
                 shutil.rmtree(made.folder / f"fault_{made._count}", ignore_errors=True)
@@ -231,6 +235,7 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
 def sound(row: dict[str, Any]) -> bool:
     """Whether nothing was lost, nothing differs, and the process ended as it should."""
     late = row["where"].startswith("after") and row["exit"] == 0  # killed by the clock, when it was done
+    late |= row["fault"] == "SIGTERM" and row["told"] == LAST and row["exit"] == -signal.SIGTERM  # at the last tables
     wrong = [row[k] for k in ("lost_steps", "steps_told_twice", "differing", "end_differs")]
     return (late or row["exit"] == row["exit_expected"]) and not any(wrong)
 

@@ -8,6 +8,7 @@ of logging; and since the run is deterministic, the same number strikes the same
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ _LOGGING = [RRL / "tracker" / f"{name}.py" for name in ("all", "jsonl")]
 INSIDE = {
     "save": _SAVING,
     "store": sorted((RRL / "replay").rglob("*.py")),
+    "segments": [RRL / "replay" / f"{name}.py" for name in (
+        "segments", "segment_files", "token_files", "number_files", "problem_files")],
     "log": _LOGGING,
     "resume": [RRL / "resume.py", *_SAVING, *_LOGGING],
 }
@@ -62,6 +65,46 @@ def count_lines(where: str, out: Path) -> Fault:
     return lambda: lines_inside(where, strike)
 
 
+def large(fault: Fault) -> Fault:
+    """The same in a run whose store counts as large: it stands in many small files, which checkpoints share."""
+
+    def both() -> None:
+        from rrl.replay import number_files, segments, token_files
+
+        for module, name, value in ((segments, "WHOLE_UP_TO", 0), (token_files, "_TOKENS", 200),
+                                    (number_files, "PIECE", 10_000)):  # fmt: skip
+            setattr(module, name, value)
+        fault()
+
+    return both
+
+
+def none() -> None:
+    """Nothing happens."""
+
+
+def kill_at_call(owner: Any, name: str, number: int) -> Fault:
+    """At the ``number``-th call of a function: before it does anything."""
+    return lambda: _at_call(owner, name, number, lambda *_, **__: die())
+
+
+def count_calls(owner: Any, name: str, out: Path) -> Fault:
+    """No fault: write down how often a function is called."""
+
+    def begin() -> None:
+        original, calls = getattr(owner, name), 0
+
+        def counted(*arguments: Any, **how: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            out.write_text(str(calls))
+            return original(*arguments, **how)
+
+        setattr(owner, name, counted)
+
+    return begin
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -88,7 +131,18 @@ def torn_weights(number: int) -> Fault:
         os.truncate(path, path.stat().st_size // 2)
         die()
 
-    return lambda: _at_call(_checkpoint(), "save_file", number, tear)
+    return lambda: _at_call(importlib.import_module("rrl.checkpoint"), "save_file", number, tear)
+
+
+def torn_segment(number: int) -> Fault:
+    """Half of the ``number``-th file of a large store reaches the disk."""
+
+    def tear(write_arrays: Any, path: Path, arrays: Any) -> None:
+        write_arrays(path, arrays)
+        os.truncate(path, path.stat().st_size // 2)
+        die()
+
+    return lambda: _at_call(importlib.import_module("rrl.replay.segments"), "write_arrays", number, tear)
 
 
 def torn_text(number: int) -> Fault:
@@ -109,12 +163,6 @@ def failing(owner: Any, name: str, number: int, code: int = errno.EIO) -> Fault:
         raise OSError(code, os.strerror(code))
 
     return lambda: _at_call(owner, name, number, fail)
-
-
-def _checkpoint() -> Any:
-    from rrl import checkpoint
-
-    return checkpoint
 
 
 def _at_call(owner: Any, name: str, number: int, instead: Callable[..., Any]) -> None:

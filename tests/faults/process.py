@@ -20,7 +20,7 @@ TINY = (
     "run.checkpoint_every=3", "task.num_hard=8", "task.num_easy=8", "warm_start.steps=5", "warm_start.batch=16",
     "evaluate.every_steps=4", "evaluate.dense_until=0", "replay/schedule=constant", "tracker=[jsonl]",
 )  # fmt: skip
-EVERY = 3
+EVERY, LAST = 3, 12  # steps between checkpoints; the step that its budget ends with
 
 
 class Ended(NamedTuple):

@@ -47,7 +47,7 @@ def test_a_sample_of_faults_loses_nothing_and_changes_nothing(tmp_path: Path) ->
     with open(out, newline="") as table:
         kinds = Counter(row["fault"] for row in csv.DictReader(table))
     assert set(kinds) >= {"SIGKILL", "SIGKILL twice", "torn write", "failing write", "SIGTERM", "damaged file"}
-    assert kinds["damaged file"] == 16 and kinds["SIGTERM"] == 2
+    assert kinds["damaged file"] >= 16 + 3 * 4 and kinds["SIGTERM"] == 2
 
 
 @pytest.mark.slow

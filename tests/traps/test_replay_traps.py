@@ -24,7 +24,17 @@ from rrl.replay.replay import Replay
 from rrl.saver import Saver, first_progress, restore
 from rrl.types import Problem, Start, Tokens, sequences_of
 from tests.contract.options import composed, overrides_for
-from tests.unit.replay.builders import Toy, a_problem, a_replay, an_attempt, option, progress_at, row_of, stored
+from tests.unit.replay.builders import (
+    Toy,
+    a_problem,
+    a_replay,
+    add,
+    an_attempt,
+    option,
+    progress_at,
+    row_of,
+    stored,
+)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------ 12: false positives
 
@@ -95,8 +105,7 @@ def test_15_a_thousand_cuts_come_back_as_the_same_ids_where_text_would_not(chatt
         t = int(generator.integers(1, 24))
         attempt = an_attempt(problem, response)
         (prefix,) = replay._admission.propose(attempt, [t], None, 0)
-        assert replay.store.add(prefix, prefix.key, done_frac=0.0, parent_reward=0.0, td=0.0,
-                                quarantined=False).outcome in ("admitted", "refused_duplicate")
+        assert add(replay.store, prefix, done=0.0).outcome in ("admitted", "refused_duplicate")
         kept[prefix.key] = response[:t]
     loaded = a_replay(task=house.task, store={"dedup": "exact", "slots_per_problem": 2000, "capacity": 5000})
     loaded.load_state_dict(replay.state_dict())

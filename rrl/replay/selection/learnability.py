@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 from rrl.replay.posterior import posterior_mean
 
@@ -22,6 +23,10 @@ class Learnability:
             raise ValueError(f"replay.selection.kappa is {kappa}; expected > 0")
         self._kappa = kappa
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("value", "tries", "conversions")
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         mean = posterior_mean(candidates.conversions, candidates.tries, candidates.value, self._kappa)
         return mean * (1.0 - mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 from rrl.replay.selection.proportional import race_scores
 
@@ -14,5 +15,9 @@ class Novelty:
     def __init__(self) -> None:
         return None
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("tries",)
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         return race_scores(1.0 / np.sqrt(candidates.tries + 1.0), generator)

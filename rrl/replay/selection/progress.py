@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 from rrl.replay.selection.proportional import race_scores
 
@@ -14,5 +15,9 @@ class ValueProgress:
     def __init__(self) -> None:
         return None
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("value", "born_value")
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         return race_scores(np.maximum(candidates.value - candidates.born_value, 0.0), generator)

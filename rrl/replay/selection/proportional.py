@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.replay.race import arrival_times
 
 
-def race_scores(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def race_scores(weight: np.ndarray, generator: Noise) -> np.ndarray:
     """1 / (1 + t) of arrival times t = Exp(1) / w: the best is item i with probability w_i / sum w.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 
 
@@ -13,5 +14,9 @@ class RandomState:
     def __init__(self) -> None:
         return None
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         return generator.random(len(candidates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 from rrl.replay.selection.proportional import race_scores
 
@@ -25,5 +26,9 @@ class TdError:
                              "epsilon > 0")
         self._alpha, self._epsilon = alpha, epsilon
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("td",)
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         return race_scores((candidates.td + self._epsilon) ** self._alpha, generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 
 _TINY = 1e-6  # a Beta distribution needs positive parameters; c and V may both be 0
@@ -23,7 +24,11 @@ class Thompson:
             raise ValueError(f"replay.selection.kappa is {kappa}; expected > 0")
         self._kappa, self._rescale = kappa, rescale
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        return None if self._rescale else ("value", "tries", "conversions")
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         value = candidates.value
         if self._rescale:
             value = value / max(float(value.max()), _TINY)

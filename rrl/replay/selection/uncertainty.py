@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rrl.protocols import Noise
 from rrl.records import Candidates, Progress
 from rrl.replay.selection.proportional import race_scores
 
@@ -18,5 +19,9 @@ class Uncertainty:
     def __init__(self) -> None:
         return None
 
-    def rank(self, candidates: Candidates, progress: Progress, generator: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("value_std",)
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:  # noqa: ARG002
         return race_scores(candidates.value_std, generator)

@@ -175,6 +175,6 @@ class _Kept:
             log.info("trained %s in %.0f s: %s", reads, time.perf_counter() - began, self._folder)
         self._ranks.broadcast(True)  # the others wait for the folder
         return PreferenceModel(
-            model=str(self._folder), revision="main", reads=reads, good_label=0, dtype="float32", device="cpu",
-            rows_per_batch=rows_per_batch,
+            model=str(self._folder), revision="main", trust_remote_code=False, reads=reads, good_label=0,
+            dtype="float32", device="cpu", rows_per_batch=rows_per_batch,
         )  # fmt: skip

@@ -264,7 +264,7 @@ def test_wrong_folders_are_refused_with_what_was_expected(tmp_path: Path) -> Non
         checkpoint.load(tmp_path)
     folder = checkpoint.save(tmp_path / "step_000001", {"x": torch.zeros(3)}, {})
     (folder / "meta.json").write_text(json.dumps({"format": 1}))
-    with pytest.raises(ValueError, match="has format 1; this version reads 2"):
+    with pytest.raises(ValueError, match="has format 1; this version reads 2 and 3"):
         checkpoint.load(folder)
     (folder / "meta.json").write_text('{"format"')
     with pytest.raises(ValueError, match="meta.json cannot be read"):

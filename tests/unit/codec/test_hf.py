@@ -28,7 +28,8 @@ def folders(tmp_path_factory):
 
 def codec(folder, **changes):
     arguments = {
-        "name": str(folder), "revision": None, "gguf_file": None, "chat_template": "auto", "system_prompt": None,
+        "name": str(folder), "revision": None, "gguf_file": None,
+        "trust_remote_code": False, "chat_template": "auto", "system_prompt": None,
         "template_arguments": {}, "stop": (),
     }
     return HFCodec(**(arguments | changes))

@@ -102,7 +102,8 @@ def test_a_task_with_more_tokens_than_the_model_is_refused(folder):
         vocab_size = 17
 
     source = HubModel(
-        task=Wide(), model=folder, revision="main", gguf_file=None, dtype="float32", attn_implementation="sdpa"
+        task=Wide(), model=folder, revision="main", gguf_file=None, trust_remote_code=False,
+        dtype="float32", attn_implementation="sdpa"
     )
     with pytest.raises(ValueError, match="has 17 tokens, the model 16"):
         HFBackbone(task=Wide(), source=source, gradient_checkpointing=False, mixed_precision=None, device="cpu")

@@ -11,8 +11,10 @@ import yaml
 
 from rrl.build import make
 from rrl.records import Attempt, Candidates, Harvest, Prefix, Progress, Signals
+from rrl.replay.intake import Added, Proposal
 from rrl.replay.replay import Replay
-from rrl.replay.store import Added, Store
+from rrl.replay.store import Store
+from rrl.starts import packed
 from rrl.types import Problem, Start, Tokens
 
 CONF = Path(__file__).parents[3] / "conf" / "replay"
@@ -90,8 +92,13 @@ def a_store(**changed: Any) -> Store:
     return store
 
 
+def a_proposal(prefix: Prefix) -> Proposal:
+    return Proposal(prefix, prefix.key, packed(prefix.tokens), 0.0)
+
+
 def add(store: Store, prefix: Prefix, *, done: float = 0.5, quarantined: bool = False) -> Added:
-    return store.add(prefix, prefix.key, done_frac=done, parent_reward=0.0, td=0.0, quarantined=quarantined)
+    verdict = "quarantine" if quarantined else "keep"
+    return store.add([a_proposal(prefix)], done_frac=done, judged=lambda _: verdict, td=lambda _: 0.0)[0]
 
 
 def row_of(store: Store, problem: Problem, tokens: Tokens) -> int:

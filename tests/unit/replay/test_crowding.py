@@ -24,7 +24,9 @@ def test_the_fullest_problem_comes_round_robin() -> None:
     for problem, count in enumerate((2, 3, 3, 1)):
         fullest.put(problem, count)
     assert [fullest.behind(after) for after in (-1, 1, 2, 99_999)] == [1, 2, 1, 1]
-    assert Fullest().behind(-1) is None
+    assert Fullest().behind(-1) is None and Fullest().ahead([3], -1) == []
+    assert fullest.ahead([0, 3, 3], 1) == [2, 0, 1]     # 2 3 3 1 -> 3 3 2 1 -> 2 3 2 2 -> 2 2 2 3
+    assert [fullest.behind(after) for after in (-1, 1, 2)] == [1, 2, 1]     # nothing stayed
 
 
 def test_the_fullest_problem_is_what_counting_all_finds() -> None:
@@ -43,7 +45,7 @@ def test_the_fullest_problem_is_what_counting_all_finds() -> None:
 
 
 def counted_anew(store: Store) -> Crowding:
-    fresh = Crowding(max_naps=store._max_naps)
+    fresh = Crowding(max_naps=store.rules.max_naps)
     fresh.rebuild(store.shelf)
     return fresh
 
@@ -63,11 +65,11 @@ def test_a_stores_crowding_is_what_counting_all_finds_after_anything() -> None:
             store.shelf.columns["naps"][row] = int(generator.integers(5))
             store.booked([int(store.shelf.columns["problem"][row])])
         anew = counted_anew(store)
-        assert store._crowding.num_early == anew.num_early
+        assert store.crowding.num_early == anew.num_early
         for protect in (True, False):
             for after in (-1, 4, 11):
-                mine = store._crowding.fullest(protect_early=protect, after=after)
-                assert mine == anew.fullest(protect_early=protect, after=after)
+                mine = store.crowding.fullest(store.shelf, protect_early=protect, after=after)
+                assert mine == anew.fullest(store.shelf, protect_early=protect, after=after)
 
 
 def test_a_draw_by_block_sums_is_in_proportion_by_hand() -> None:
@@ -105,8 +107,25 @@ def test_a_key_finds_its_row_whatever_came_and_went() -> None:
             if key in rows:
                 continue
             keys[row], alive[row], rows[key] = key, True, row
-            index.insert(key, row, keys, alive)
+            index.insert(np.array([row]), keys, alive)
         assert index.find(2**64 - 1, keys) is None
     assert len(rows) > 1000 and all(index.find(key, keys) == row for key, row in rows.items())
+    sought = np.array([*rows, 2**64 - 1, 4999 * 2**40], dtype=np.uint64)
+    assert index.find_many(sought, keys).tolist() == [*rows.values(), -1, -1]
     index.rebuild(keys, np.flatnonzero(alive))
     assert all(index.find(key, keys) == row for key, row in rows.items())
+
+
+def test_many_keys_are_indexed_at_once_beside_those_that_came_and_went() -> None:
+    generator, index = np.random.default_rng(1), KeyIndex()
+    keys, alive = generator.permutation(9000).astype(np.uint64), np.zeros(9000, dtype=bool)   # neighbours probe on
+    for first in range(0, 9000, 90):
+        rows = np.arange(first, first + 90)
+        alive[rows] = True
+        index.insert(rows, keys, alive)
+        for row in rows[::3].tolist():
+            index.remove(int(keys[row]), keys)
+            alive[row] = False
+    assert index.find_many(keys, keys).tolist() == np.where(alive, np.arange(9000), -1).tolist()
+    index.insert(np.flatnonzero(~alive), keys, np.ones(9000, dtype=bool))
+    assert index.find_many(keys, keys).tolist() == list(range(9000))

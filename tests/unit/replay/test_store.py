@@ -228,11 +228,13 @@ def test_retire_at_above_one_never_retires() -> None:
 
 def test_holes_are_compacted_and_tokens_survive() -> None:
     shelf, generator = Shelf(), np.random.default_rng(0)
-    values = {name: 0 for name in shelf.columns._dtypes if name not in ("offset", "depth")}
+    values = {name: 0 for name in shelf.columns._dtypes if name not in ("offset", "depth", "length")}
     kept: dict[int, tuple[int, ...]] = {}
     for key in range(1, 400):
         tokens = tuple(generator.integers(0, 1000, int(generator.integers(1, 30))).tolist())
-        kept[shelf.insert(values | {"key": key, "problem": key % 7}, tokens)] = tokens
+        place = shelf.reserve(key % 7)
+        shelf.write(np.array([place]), values | {"key": key, "problem": key % 7}, np.array(tokens), np.array([len(tokens)]))
+        kept[place] = tokens
         if key % 2 == 0:
             row = next(iter(kept))
             shelf.remove(row)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rrl import checkpoint
+from rrl import checkpoint, loop
 from rrl.build import House
 from rrl.records import Progress
+from rrl.replay import segments
 from rrl.saver import SaveFailed, Saver, StopRequested, first_progress, progress_from, restore
 from rrl.train import _fallback
+from tests.sameness import differing, state_of
 from tests.small import small_house
 
 
@@ -99,3 +101,32 @@ def test_records_that_cannot_be_written_hold_the_checkpoint_back(
 def test_where_nothing_was_saved_yet_a_failure_says_so(tmp_path: Path) -> None:
     assert _fallback(FloatingPointError(), tmp_path) == "; there is no checkpoint yet"
     assert _fallback(ValueError(), tmp_path) == ""
+
+
+def test_a_run_of_a_large_store_shares_its_files_and_goes_on_as_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "WHOLE_UP_TO", 0)
+
+    def new(name: str) -> House:
+        return small_house(tmp_path / name, "warm_start.steps=1", "replay/schedule=constant", "run.token_budget=600",
+                           "run.starts_per_step=16", "run.warm_up.starts=16", "run.warm_up.batches=1")
+
+    whole, again = new("whole"), new("again")
+    kept, saver = list[object](), Saver(whole, tmp_path / "run", {})
+    monkeypatch.setattr(whole.tracker, "wants", lambda kind: kind == "store")
+    monkeypatch.setattr(whole.tracker, "artifact", lambda path, kind: kept.append(checkpoint.load(path)[0]["replay"]))
+
+    def save(progress: Progress) -> None:
+        saver.save(progress)
+        assert not differing(kept.pop(), whole.replay.state_dict())   # the store by itself, of the same files
+
+    end = loop.train(whole, loop.warm_up(whole, first_progress(whole.run), save), save)
+    folders = sorted((tmp_path / "run" / "checkpoints").glob("step_*"), key=lambda path: int(path.name[5:]))
+    first, before, last = ({path.name for path in folder.glob("store_*")} for folder in folders)
+    assert before and last and not before & last and len(folders) == 3
+    assert first & before or first & last
+    progress = restore(again, folders[1])
+    assert progress.step == end.step - 1
+    assert loop.train(again, progress, lambda _: None) == end
+    assert not differing(state_of(whole, end), state_of(again, end))

@@ -14,7 +14,7 @@ from tests.text import chat_llama, chat_tokenizer
 PROMPT = "\n\nHuman: Why?\n\nAssistant:"
 EXCHANGES = [Exchange(PROMPT, "So."), Exchange(PROMPT, "Because there are 12 of them."), Exchange(PROMPT, ""),
              Exchange("", "Alone")]  # fmt: skip
-MODEL = {"revision": "main", "dtype": "float32", "device": "cpu", "rows_per_batch": 3}
+MODEL = {"revision": "main", "trust_remote_code": False, "dtype": "float32", "device": "cpu", "rows_per_batch": 3}
 
 
 @pytest.fixture(scope="module")

@@ -143,3 +143,14 @@ def test_impossible_numbers_are_refused_by_their_key():
         GroupNorm(ranks=SoloRanks(), eps=0.0, **COUNTS)
     with pytest.raises(ValueError, match=r"value.kappa is 0.0"):
         LeaveOneOut(ranks=SoloRanks(), kappa=0.0, decay=1.0)
+
+
+def test_counts_forget_the_start_that_was_longest_unseen_and_stay_as_large_as_they_are(monkeypatch):
+    monkeypatch.setattr("rrl.value.counts._MOST_KEYS", 4)
+    value = MAKE["group_norm"](SoloRanks())
+    deep = [Start(problem=problem("a"), prefix=(1, i)) for i in range(4)]
+    for start in (deep[0], deep[1], deep[0], deep[2], deep[3]):
+        rows = [(BARE, (1,)), (start, (2,))]
+        value.fit(value.estimate(scored_of(rows, [0.0, 1.0])), progress(1))
+    # The second one went for the third, the first, which had been seen again, for the fourth.
+    assert value.state_dict()["keys"] == [deep[2].key, *sorted([BARE.key, deep[3].key]), "run"]

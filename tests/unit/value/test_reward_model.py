@@ -58,7 +58,8 @@ class Words(Digits):
 
 
 def classifier(folder, **changed):
-    given = {"task": Digits(), "model": folder, "revision": "main", "reads": "ids", "good_label": 0, "dtype": "float32",
+    given = {"task": Digits(), "model": folder, "revision": "main",
+             "trust_remote_code": False, "reads": "ids", "good_label": 0, "dtype": "float32",
              "device": "cpu", "rows_per_batch": 3}
     return Classifier(**given | changed)
 
@@ -96,7 +97,8 @@ def test_text_is_spelled_anew_by_the_models_own_tokenizer(folder):
 
 def test_its_probability_is_read_at_the_steps_and_calibrated_by_what_became_of_rows(folder):
     value = RewardModel(
-        task=Digits(), ranks=SoloRanks(), model=folder, revision="main", reads="ids", good_label=0, dtype="float32",
+        task=Digits(), ranks=SoloRanks(), model=folder, revision="main",
+        trust_remote_code=False, reads="ids", good_label=0, dtype="float32",
         device="cpu", rows_per_batch=8, reduce="last", cut=After(0), lam=1.0, window=50,
     )
     bare, cut = STATES[0], Start(problem=problem("a"), prefix=(3, 0))
@@ -128,7 +130,7 @@ def test_a_model_that_does_not_fit_is_refused_by_its_key(folder, changed, said):
 
 
 def test_a_missing_a_headless_and_a_short_model_are_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match="cannot be loaded as a classifier"):
+    with pytest.raises(ValueError, match="cannot be loaded as AutoModelForSequenceClassification"):
         classifier(str(tmp_path))
     LlamaForSequenceClassification.from_pretrained(folder).model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"lacks the weights \['score.weight'\]"):
