@@ -66,7 +66,7 @@ def test_answer_leak_drops_a_prefix_that_only_a_stop_token_keeps_from_being_an_a
     assert action("so\n#### 4") == "drop" and action("so\n#### 5") == "keep" and action("so it is 4") == "keep"
 
 
-def test_answer_leak_drops_a_prefix_on_which_the_scorer_fails_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_answer_leak_drops_a_prefix_on_which_its_scorer_fails_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     class Strict(Task):
         def score(self, problem: Any, response: tuple[int, ...]) -> Outcome:
             raise KeyError("answer")
