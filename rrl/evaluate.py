@@ -8,18 +8,22 @@ policy could do if only it began right.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from rrl import rng
+from rrl.due import Due
 from rrl.environment import with_given
 from rrl.pass_at_k import pass_at_k
-from rrl.protocols import Measures, Policy, ScoresAhead, Task, ValueEstimator
+from rrl.protocols import Measures, Policy, Reward, ScoresAhead, Task, ValueEstimator
 from rrl.ranks import Ranks
 from rrl.records import Progress
 from rrl.types import Metrics, Problem, Sequences, Start, Tokens, sampled, sequences_of
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -45,7 +49,7 @@ class Exact:
     def __init__(
         self, *, policy: Policy, task: Task, value: ValueEstimator, every_steps: int, dense_every: int, dense_until: int
     ) -> None:
-        self._due = _Due(every_steps, dense_every, dense_until)
+        self._due = Due(every_steps, dense_every, dense_until)
         self._policy, self._value = policy, value
         self._problems = task.train_problems() + task.eval_problems()
         if unsolved := [p.id for p in self._problems if not p.solution]:
@@ -93,6 +97,9 @@ class Exact:
 class Sampled:
     """Solve rates of sampled responses, for any task; problems are dealt out to ranks.
 
+    The reward counts, as in training: where it fails, its problem is left out of the means, and a figure without any
+    is absent.
+
     Args:
       num_samples: n responses a problem, >= k.  k: of pass@k, >= 1.
       max_problems: of each group (hard or easy, training or held-out) at most so many, a fixed random choice.
@@ -100,15 +107,16 @@ class Sampled:
     """
 
     def __init__(
-        self, *, policy: Policy, task: Task, seed: int, ranks: Ranks, num_samples: int, k: int, max_problems: int,
-        every_steps: int, dense_every: int, dense_until: int,
+        self, *, policy: Policy, task: Task, reward: Reward, seed: int, ranks: Ranks, num_samples: int, k: int,
+        max_problems: int, every_steps: int, dense_every: int, dense_until: int,
     ) -> None:
-        self._due = _Due(every_steps, dense_every, dense_until)
+        self._due = Due(every_steps, dense_every, dense_until)
         if not 1 <= k <= num_samples:
             raise ValueError(f"evaluate.k is {k}; expected 1..{num_samples} (evaluate.num_samples)")
         if max_problems < 1:
             raise ValueError(f"evaluate.max_problems is {max_problems}; expected >= 1")
-        self._policy, self._task, self._ranks, self._num_samples, self._k = policy, task, ranks, num_samples, k
+        self._policy, self._task, self._reward, self._ranks = policy, task, reward, ranks
+        self._num_samples, self._k = num_samples, k
         self._groups: dict[str, list[Problem]] = {}
         for split, problems in (("", task.train_problems()), ("heldout_", task.eval_problems())):
             for difficulty in ("hard", "easy"):
@@ -127,25 +135,27 @@ class Sampled:
             name: self._count_solved([Start(problem=p) for p in group], n, progress.step, f"evaluate.{name}")
             for name, group in self._groups.items() if group
         }
-        for name, counts in solved.items():
-            metrics[f"eval/{name}_success"] = float(counts.mean() / n)
+        metrics |= _means({f"eval/{name}_success": counts / n for name, counts in solved.items()})
         if isinstance(self._task, Measures):
             metrics |= self._measured(self._task, progress.step)
         hard = self._groups["hard"]
         if not hard:
             return metrics
         starts, counts = [Start(problem=p) for p in hard], solved["hard"]
-        for name, k in (("eval/pass_at_1", 1), ("eval/pass_at_k", self._k)):
-            metrics[name] = float(np.mean([pass_at_k(n, int(c), k) for c in counts]))
-        metrics["eval/unsolvable_frac"] = float((counts == 0).mean())
-        metrics["eval/hard_greedy"] = float(
-            self._count_solved(starts, 1, progress.step, "evaluate.greedy", greedy=True).mean()
-        )
+        judged = counts[~np.isnan(counts)]
+        metrics |= _means({
+            "eval/pass_at_1": np.array([pass_at_k(n, int(c), 1) for c in judged]),
+            "eval/pass_at_k": np.array([pass_at_k(n, int(c), self._k) for c in judged]),
+            "eval/unsolvable_frac": judged == 0,
+            "eval/hard_greedy": self._count_solved(starts, 1, progress.step, "evaluate.greedy", greedy=True),
+        })  # fmt: skip
         known = [i for i, p in enumerate(hard) if self._task.right_prefix(p)]
         if known:
             behind = [_behind(self._task, hard[i], self._task.right_prefix(hard[i])) for i in known]
             capable = self._count_solved(behind, n, progress.step, "evaluate.capability")
-            metrics |= _gap(float(capable.mean() / n), float(counts[known].mean() / n))
+            both = ~np.isnan(capable) & ~np.isnan(counts[known])
+            if both.any():
+                metrics |= _gap(float(capable[both].mean() / n), float(counts[known][both].mean() / n))
             prefixes = sequences_of([(starts[i], start.prefix) for i, start in zip(known, behind, strict=True)])
             whole, _ = _prefix_sums(self._policy, prefixes, np.zeros(len(known), dtype=int))
             metrics["eval/right_prefix_logprob_nats"] = float(whole.mean())
@@ -162,32 +172,24 @@ class Sampled:
     def _count_solved(
         self, starts: Sequence[Start], samples: int, step: int, stream: str, *, greedy: bool = False
     ) -> np.ndarray:
-        """Solved samples of each start, over all ranks."""
+        """Solved samples of each start, over all ranks; NaN where the reward had no verdict."""
         first, last = self._ranks.bounds(len(starts))
-        mine = starts[first:last]
-        said = _responses(self._policy, mine, step, stream, greedy=greedy, samples=samples, first_row=first * samples)
-        responses = [(mine[i // samples].problem, response) for i, response in enumerate(said)]
-        if isinstance(self._task, ScoresAhead):
-            self._task.ahead(responses)
-        solved = [self._task.score(problem, response).solved for problem, response in responses]
-        counts: np.ndarray = np.array(self._ranks.gather(solved), dtype=int).reshape(len(starts), samples).sum(axis=1)
-        return counts
-
-
-class _Due:
-    """When an evaluation is due: rarely, and densely at the beginning, where the curve bends."""
-
-    def __init__(self, every_steps: int, dense_every: int, dense_until: int) -> None:
-        for key, value in (("every_steps", every_steps), ("dense_every", dense_every)):
-            if value < 1:
-                raise ValueError(f"evaluate.{key} is {value}; expected >= 1")
-        self._every, self._dense_every, self._dense_until = every_steps, dense_every, dense_until
-
-    def __call__(self, progress: Progress) -> bool:
-        step = progress.step
-        if progress.finished:
-            return True  # the run's last figures
-        return step >= 0 and (step % self._every == 0 or (step <= self._dense_until and step % self._dense_every == 0))
+        counts = {start.key: float("nan") for start in starts[first:last]}
+        if counts:
+            scored = self._reward.score(self._policy.rollout(
+                starts[first:last], samples_per_start=samples, step=step, first_row=first * samples, stream=stream,
+                greedy=greedy,
+            ))  # fmt: skip
+            for row, solved in enumerate(scored.solved.tolist()):
+                key = scored.rollouts.sequences.start_of(row).key
+                counts[key] = np.nan_to_num(counts[key]) + solved
+        elif isinstance(self._task, ScoresAhead):
+            self._task.ahead(())  # every rank does, where it scores and where it has nothing to score
+        found = np.array(self._ranks.gather(list(counts.values())), dtype=float)
+        if left_out := int(np.isnan(found).sum()):
+            log.warning("%s at step %d: %d of %d problems have no verdict and are left out", stream, step, left_out,
+                        len(found))  # fmt: skip
+        return found
 
 
 def _responses(
@@ -218,6 +220,12 @@ def _prefix_sums(policy: Policy, sequences: Sequences, length: np.ndarray) -> tu
 def _behind(task: Task, problem: Problem, prefix: Tokens) -> Start:
     """The start behind ``prefix``, which holds sampled tokens only."""
     return Start(problem=problem, prefix=with_given(task, problem, prefix))
+
+
+def _means(numbers: dict[str, np.ndarray]) -> Metrics:
+    """The mean of what is known of each figure; a figure of which nothing is known is absent."""
+    known = {name: x[~np.isnan(x.astype(float))] for name, x in numbers.items()}
+    return {name: float(x.mean()) for name, x in known.items() if len(x)}
 
 
 def _gap(capability: float, success: float) -> Metrics:

@@ -28,7 +28,7 @@ class Lines(logging.StreamHandler[Any]):
     """A handler that is silent once nobody reads its stream any more; the log file has every line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
+        if isinstance(sys.exc_info()[1], OSError):  # a broken pipe, or the EIO of a terminal that was closed
             let_go(self.stream)
         else:
             super().handleError(record)

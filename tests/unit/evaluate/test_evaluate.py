@@ -14,6 +14,7 @@ from rrl.metrics import check_names
 from rrl.protocols import Outcome
 from rrl.ranks import Ranks
 from rrl.records import Progress
+from rrl.reward.task import TaskReward
 from rrl.types import Problem, Rollouts, sequences_of
 
 
@@ -117,10 +118,11 @@ def exact(train=None, heldout=None, value=None, **due):
     return Exact(policy=TabularPolicy(), task=task, value=value or FakeValue(), **due)
 
 
-def sampled(ranks=None, policy=None, train=None, **changes):
+def sampled(ranks=None, policy=None, train=None, task=None, **changes):
     numbers = {"num_samples": 4, "k": 2, "max_problems": 10, "every_steps": 25, "dense_every": 5, "dense_until": 0}
-    task = FakeTask(HARD + EASY if train is None else train, HELDOUT)
-    return Sampled(policy=policy or TabularPolicy(), task=task, seed=0, ranks=ranks or Ranks(), **(numbers | changes))
+    task = task or FakeTask(HARD + EASY if train is None else train, HELDOUT)
+    return Sampled(policy=policy or TabularPolicy(), task=task, reward=TaskReward(task=task, timeout_s=60.0), seed=0,
+                   ranks=ranks or Ranks(), **(numbers | changes))  # fmt: skip
 
 
 def test_exact_success_is_the_product_of_probabilities():
@@ -223,3 +225,22 @@ def test_max_problems_keeps_a_fixed_choice():
 def test_k_beyond_the_samples_is_refused():
     with pytest.raises(ValueError, match=r"evaluate\.k is 5; expected 1\.\.4"):
         sampled(k=5)
+
+
+def test_a_scorer_that_fails_costs_the_evaluation_its_problem_and_not_the_run(caplog):
+    """It was guarded in training alone: the same error ended the run at its next evaluation."""
+
+    class Fails(FakeTask):
+        def score(self, problem, response):
+            if problem.id in ("h1", "y0"):
+                raise SystemExit(0)
+            return super().score(problem, response)
+
+    whole, some = sampled().now(at(0)), sampled(task=Fails(HARD + EASY, HELDOUT)).now(at(0))
+    alone = sampled(train=HARD[:1] + EASY).now(at(0))
+    assert set(whole) - set(some) == {"eval/heldout_easy_success"}  # its one problem had no verdict
+    for name in ("eval/hard_success", "eval/pass_at_k", "eval/unsolvable_frac", "eval/hard_greedy", "eval/capability"):
+        assert some[name] == alone[name]
+    assert some["eval/heldout_hard_success"] == whole["eval/heldout_hard_success"]
+    assert "evaluate.hard at step 0: 1 of 2 problems have no verdict and are left out" in caplog.text
+    check_names(list(some))

@@ -66,6 +66,19 @@ def test_answer_leak_drops_a_prefix_that_only_a_stop_token_keeps_from_being_an_a
     assert action("so\n#### 4") == "drop" and action("so\n#### 5") == "keep" and action("so it is 4") == "keep"
 
 
+def test_answer_leak_drops_a_prefix_on_which_its_scorer_fails_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Strict(Task):
+        def score(self, problem: Any, response: tuple[int, ...]) -> Outcome:
+            raise KeyError("answer")
+
+    leak, attempt = AnswerLeak(task=Strict()), an_attempt(P, (8,))  # type: ignore[arg-type]
+    for _ in range(2):
+        said = leak.check(a_prefix(P, (9, 3), origin="rollout", depth_frac=0.5), attempt)
+        assert said == ("drop", "scoring the prefix alone fails: KeyError")
+    (line,) = caplog.messages
+    assert "failed (KeyError: 'answer'); it is dropped" in line
+
+
 def test_answer_leak_drops_a_canonical_prefix_that_states_the_answer_as_whole_words() -> None:
     assert verdict("answer_leak", (3, 4, 5), origin="canonical") == ("drop", "the canonical prefix states the answer")
     assert verdict("answer_leak", (3, 4, 5)).action == "keep"                       # a model's own words

@@ -180,8 +180,8 @@ def test_short_problems_train_the_value_and_only_long_ones_the_policy_and_digits
 def test_sampled_evaluation_and_its_right_prefixes_hear_the_environment(house):
     task = Overheard(house.task)
     metrics = Sampled(
-        policy=house.policy, task=task, seed=0, ranks=Ranks(), num_samples=2, k=1, max_problems=3, every_steps=1,
-        dense_every=1, dense_until=0,
+        policy=house.policy, task=task, reward=TaskReward(task=task, timeout_s=60.0), seed=0, ranks=Ranks(),
+        num_samples=2, k=1, max_problems=3, every_steps=1, dense_every=1, dense_until=0,
     ).now(first_progress(house.run))
     assert task.scored == 2 * (3 + 3 + 3) + 3 + 2 * 3     # three groups, greedy, capability
     assert 0.0 <= metrics["eval/capability"] <= 1.0 and math.isfinite(metrics["eval/right_prefix_logprob_nats"])

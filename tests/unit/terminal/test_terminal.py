@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -82,3 +85,21 @@ def test_a_command_that_is_shown_can_be_typed(path: str) -> None:
 def test_a_plain_path_is_not_quoted() -> None:
     assert typed("rrl-eval", "checkpoint", "/runs/2026-01-31/a_b") == "rrl-eval checkpoint=/runs/2026-01-31/a_b"
     assert typed("rrl-eval", "checkpoint", "/my runs") == "rrl-eval \"checkpoint='/my runs'\""
+
+
+def test_a_terminal_that_is_closed_ends_no_process() -> None:
+    code = PRINTS.format(first=LOGGED, second="open(3, 'w').write('goes on')").replace("sys.stderr.write", "print")
+    reads, writes = os.pipe()
+    child, terminal = pty.fork()
+    if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.dup2(writes, 3)
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    os.close(writes)
+    said = b""
+    while not said.endswith(b"\n"):
+        said += os.read(terminal, 100)
+    os.close(terminal)
+    with open(reads) as told:
+        assert told.read() == "goes on"
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
