@@ -7,6 +7,7 @@ finds a difference where one piece is not, so here each piece in turn is put bac
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 from collections.abc import Iterator
@@ -78,8 +79,9 @@ class Unbroken:
         try:
             for room in rooms:
                 getattr(again, room).load_state_dict(copy.deepcopy(state[room]))
-            end = train_until(again, LAST, progress_from(copy.deepcopy(state["progress"])))
-        except Exception as refusal:  # noqa: BLE001  (however it shows)
+            progress = progress_from(copy.deepcopy(state["progress"]))
+            end = train_until(again, LAST, dataclasses.replace(progress, token_budget=again.run.token_budget))
+        except (Exception, pytest.fail.Exception) as refusal:  # noqa: BLE001  (however it shows, also as an early end)
             return [f"{type(refusal).__name__}: {refusal}"]
         found = differing(self.expected, state_of(again, end))
         return found + differing(self.records, [timeless(m) for m in told.metrics])
@@ -164,13 +166,15 @@ def test_every_piece_of_a_checkpoint_is_missed_if_it_is_forgotten(unbroken: Unbr
     assert set(never_live) <= set(NEVER_LIVE), sorted(set(never_live) - set(NEVER_LIVE))
 
 
+# Off for the eight steps of a test; forgotten in unit/replay/test_menu_schedule.
+BEGUN_LATER = {("replay/schedule", "delayed"), ("replay/schedule", "entropy_trigger")}
 STATEFUL = {"value": ("value",), "recall": ("recall",), "replay/schedule": ("replay", "schedule"),
             "replay/selection": ("replay", "selection"), "task": ("task",)}  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("group", "option"), [(g, o) for g in STATEFUL for o in options(g)], ids=lambda x: str(x),
+    ("group", "option"), [(g, o) for g in STATEFUL for o in options(g) if (g, o) not in BEGUN_LATER],
 )
 def test_an_option_whose_state_is_forgotten_is_seen(bench: Bench, group: str, option: str) -> None:
     solving = () if group == "task" or (group, option) == ("value", "self_eval") else SOLVING
