@@ -43,12 +43,15 @@ NEVER_LIVE = {
     "replay/store/shelf/columns/status": "KEEP is 0; nothing is quarantined here; unit/replay",
     "replay/store/problems/columns/parked": "no problem is mastered in eight steps; unit/replay",
     "recall": "none; other recalls below",
-    "progress/peak/new_solves": "",
 }
 WITHOUT_EFFECT = {
     "replay/spelling": "what the store is refused by, see unit/replay/test_spelling",
     "progress/token_budget": "the config's, which may be raised",
     "progress/history_len": "a constant",
+    "progress/seconds": "decides nothing and is not compared; unit/saver",
+    "progress/peak/new_solves": "a running maximum, which this last step reaches again",
+    "replay/store/step": "each step writes it; only inspection reads it",
+    "replay/store/last_evicted_problem": "each eviction writes it; where the round-robin goes on, unit/replay",
 }
 
 
