@@ -19,7 +19,6 @@ Put = Callable[[str, dict[str, np.ndarray]], int]
 
 _WASTE = 2.0  # times its live part that a file may hold before that is written anew
 _MANY, _TIER = 8, 3  # files of about one size (within a factor of 2 ** _TIER) that are kept side by side
-_CHANGES, _SMALL = 16, 1 << 16  # files of changes to a whole one, and bytes of them, that are never too many
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> int:
@@ -57,32 +56,3 @@ def not_kept(sizes: Mapping[int, int], live: np.ndarray, limit: float) -> list[i
     tier = {n: int(live[n]).bit_length() // _TIER for n in sizes if n not in dead and live[n] < limit / 2}
     crowded = {size for size, count in Counter(tier.values()).items() if count > _MANY}
     return dead + [number for number, size in tier.items() if size in crowded]
-
-
-class Pile:
-    """Files of one kind that are laid over each other: a whole one (in several files), and what changed since.
-
-    Changes are bounded in number, by writing those since the whole one as one file, and in bytes, by a new whole one.
-    """
-
-    def __init__(self) -> None:
-        self.whole, self.changes = dict[int, int](), dict[int, int]()  # number -> bytes, in the order of writing
-
-    @property
-    def sizes(self) -> dict[int, int]:
-        """Bytes of the files that count, by their numbers."""
-        return self.whole | self.changes
-
-    def next(self, whole_bytes: int) -> str:
-        """What the next file has to be told relative to: "last" (save), "whole" or "nothing"; what it stands for goes.
-
-        Args:
-            whole_bytes: what a whole one would take now.
-        """
-        if not self.whole or sum(self.changes.values()) > max(whole_bytes, _SMALL):
-            self.whole, self.changes = {}, {}
-            return "nothing"
-        if len(self.changes) >= _CHANGES:
-            self.changes = {}
-            return "whole"
-        return "last"
