@@ -79,10 +79,10 @@ def replayed_metrics(store: Store, seen: Sequence[Seen], progress: Progress) -> 
 
 def harvest_of(store: Store, seen: Sequence[Seen]) -> Harvest:
     """Tokens and hard solves of either stream, before the outcomes are booked."""
-    hard = store.problems.columns["root_success"] < HARD_BELOW
+    success = store.problems.columns["root_success"]
     fresh, replayed = ([s for s in seen if s.attempt.start.replayed == wanted] for wanted in (False, True))
     tokens = [sum(s.attempt.num_sampled for s in rows) for rows in (fresh, replayed)]
-    solved = [sum(s.attempt.solved and bool(hard[s.problem]) for s in rows) for rows in (fresh, replayed)]
+    solved = [sum(s.attempt.solved and bool(success[s.problem] < HARD_BELOW) for s in rows) for rows in (fresh, replayed)]
     return Harvest(fresh_tokens=tokens[0], fresh_solved=solved[0], replayed_tokens=tokens[1], replayed_solved=solved[1])
 
 
