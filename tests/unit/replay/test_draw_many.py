@@ -90,7 +90,9 @@ def test_what_is_picked_of_a_problem_does_not_hang_on_the_others(store: Store) -
     assert 0.2 < (whole == other).mean() < 0.8
 
 
-@pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (1.0, 1.0), (2.0, 0.3), (0.02, 2.0), (1.5, 1.2), (3.0, 7.0), (90.0, 4.0)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(0.5, 0.5), (1.0, 1.0), (2.0, 0.3), (0.02, 2.0), (1.5, 1.2), (3.0, 7.0), (90.0, 4.0)]
+)
 def test_beta_numbers_are_betas(a: float, b: float) -> None:
     keys = np.random.default_rng(0).integers(0, 2**63, 20_000).astype(np.uint64)
     drawn = RowNoise(0, "test", 3, keys).beta(np.full(len(keys), a), np.full(len(keys), b))

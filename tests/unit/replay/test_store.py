@@ -233,7 +233,8 @@ def test_holes_are_compacted_and_tokens_survive() -> None:
     for key in range(1, 400):
         tokens = tuple(generator.integers(0, 1000, int(generator.integers(1, 30))).tolist())
         place = shelf.reserve(key % 7)
-        shelf.write(np.array([place]), values | {"key": key, "problem": key % 7}, np.array(tokens), np.array([len(tokens)]))
+        own = values | {"key": key, "problem": key % 7}
+        shelf.write(np.array([place]), own, np.array(tokens), np.array([len(tokens)]))
         kept[place] = tokens
         if key % 2 == 0:
             row = next(iter(kept))
