@@ -99,12 +99,12 @@ def store_metrics(store: Store, step: int) -> Metrics:
     """How much is remembered after ``step``, and how much of it may be drawn in the next."""
     columns, parked = store.shelf.columns, store.problems.columns["parked"]
     unparked = store.unparked_rows(slice(None))
-    num_open = int((unparked & (columns["sleep_until"] <= step)).sum())
+    asleep = np.count_nonzero(unparked & (columns["sleep_until"] > step))
     return {
         "replay/store_size": float(len(store)),
         "replay/store_bytes": float(store.shelf.num_bytes),
-        "replay/open_size": float(num_open),
-        "replay/asleep": float(int(unparked.sum()) - num_open),
-        "replay/quarantined": float((columns.alive & (columns["status"] == QUARANTINE)).sum()),
+        "replay/open_size": float(np.count_nonzero(unparked) - asleep),
+        "replay/asleep": float(asleep),
+        "replay/quarantined": float(np.count_nonzero(columns.alive & (columns["status"] == QUARANTINE))),
         "replay/retired_problems": float(parked.sum()),
     }
