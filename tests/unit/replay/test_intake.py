@@ -6,6 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from rrl.replay.eviction import worst
@@ -105,6 +106,21 @@ def test_who_gives_way_first_is_found_for_many_problems_as_for_one(
         for newcomer in (0.05, 0.3, 0.5, np.inf):
             wanted = worst_row(store, own, protect_early=keeps, newcomer=newcomer)
             assert (first.row if first.gives_way_to(newcomer) else None) == wanted
+
+
+def test_what_was_added_before_a_filter_fails_stays_whole() -> None:
+    store = a_store()
+
+    def judged(place: int) -> str:
+        if place == 2:
+            raise OSError("no answer")
+        return "keep"
+
+    made = [a_proposal(a_prefix(PROBLEMS[0], (3 + i,))) for i in range(4)]
+    with pytest.raises(OSError, match="no answer"):
+        store.add(made, done_frac=0.5, judged=judged, td=lambda _: 0.0)
+    assert [r["tokens"] for r in store.rows()] == [[3], [4]] and len(store) == 2
+    assert [store.shelf.find(p.key) is not None for p in made] == [True, True, False, False]
 
 
 def test_a_state_that_came_in_the_same_batch_may_go_in_it() -> None:
