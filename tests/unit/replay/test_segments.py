@@ -56,7 +56,7 @@ def test_a_place_taken_by_the_same_prefix_again_is_the_youngest(tmp_path: Path) 
     for token in (3, 4):
         add(store, a_prefix(PROBLEMS[0], (token,)))
     files.save(store)
-    store._remove(store.shelf.rows_of(0)[0])
+    store.shelf.remove(store.shelf.rows_of(0)[0])
     add(store, a_prefix(PROBLEMS[0], (3,)))   # takes the same place
     files.save(store)
     assert Segments(tmp_path).load()["shelf"]["tokens"].tolist() == [4, 3]
