@@ -6,6 +6,7 @@ sampling, a resumed run equals an unbroken one, and two ranks sample what one wo
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 import numpy as np
@@ -39,13 +40,19 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
     return mixed
 
 
+@functools.lru_cache(maxsize=16)
+def _base(seed: int, stream: str, step: int) -> np.ndarray:
+    """Two words for (seed, stream, step); asked for many rows and tokens one after another. Nobody writes to it."""
+    return np.random.SeedSequence(_entropy(seed, stream, step)).generate_state(2, np.uint64)
+
+
 def uniforms(seed: int, stream: str, step: int, rows: np.ndarray, token: int | np.ndarray) -> np.ndarray:
     """One float64 uniform in [0, 1) for each global row in ``rows`` at response position ``token``.
 
     A counter-based hash (SplitMix64 finaliser), so any subset of rows in any order gets the same numbers. Arrays of
     rows and of tokens are broadcast against each other.
     """
-    base = np.random.SeedSequence(_entropy(seed, stream, step)).generate_state(2, np.uint64)
+    base = _base(seed, stream, step)
     with np.errstate(over="ignore"):
         x = _splitmix(rows.astype(np.uint64) * _GOLDEN + base[0])
         x = _splitmix((x + np.asarray(token + 1).astype(np.uint64) * _GOLDEN) ^ base[1])

@@ -88,6 +88,22 @@ class Arena:
         return starts
 
 
+class Whole:
+    """Arrays to lists of Python ints, each number one object: making 153,600 new ones is what a draw would wait for."""
+
+    def __init__(self) -> None:
+        self._objects = np.array([], dtype=object)  # 0, 1, ..., n - 1, -n, ..., -1: as indices count
+
+    def list(self, values: np.ndarray) -> list[int]:
+        """As ``values.tolist()``."""
+        reach = max(int(values.max(initial=0)), -1 - int(values.min(initial=0))) + 1
+        if 2 * reach > len(self._objects):
+            size = 1 << reach.bit_length()
+            self._objects = np.array([*range(size), *range(-size, 0)], dtype=object)
+        found: list[int] = self._objects[values].tolist()
+        return found
+
+
 def pack(rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     """Ragged integers as two arrays, for checkpoints. [[5, 6], [7]] -> tokens [5 6 7], lengths [2 1]."""
     return {

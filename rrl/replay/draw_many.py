@@ -1,8 +1,8 @@
 """States of many problems picked in one pass: the law of ``draw.pick_states`` from other random numbers.
 
 A generator, a ranking and two sorts for each problem are some 80 microseconds. Here every number that a state or a
-problem needs is named by its own key, so that still which of a problem's states is picked depends on (store, seed, step,
-problem) alone, and maxima over segments take the place of sorts.
+problem needs is named by its own key, so that which of a problem's states is picked still depends on (store, seed,
+step, problem) alone, and maxima over segments take the place of sorts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Groups(NamedTuple):
     """Problems that give states. G problems, R entries.
 
     numbers: [G] of the problems.  nums: [G] states to pick of each, at most its count.  order: [G] places of the
-    problems by their turn.  rows: [R] entries that may be drawn, problem after problem, oldest first.  counts: [G] >= 1.
+    problems by their turn.  rows: [R] entries that may be drawn, problem after problem, oldest first.
+    counts: [G] >= 1.
     """
 
     numbers: np.ndarray

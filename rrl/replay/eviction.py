@@ -58,7 +58,7 @@ def worst(
     """
     if not len(rows):
         return []
-    of, firsts = np.repeat(np.arange(len(counts)), counts), np.cumsum(counts) - counts
+    of = np.repeat(np.arange(len(counts)), counts)
     kind = np.where(early(entries, rows) & protect_early[of], 3, 2)
     kind = np.where(entries["naps"][rows] >= max_naps, 1, kind)
     kind = np.where(entries["status"][rows] == QUARANTINE, 0, kind)

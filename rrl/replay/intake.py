@@ -87,9 +87,10 @@ class Intake:
         if self._rules.by_ancestor:
             kin = relatives(self._shelf, self._numbers, self._tokens, self._lengths)
         self._line.foresee(self._numbers)
-        added = [self._one(place, found[place], kin.get(place, _NOBODY)) for place in range(len(self._proposals))]
-        self._write()
-        return added
+        try:
+            return [self._one(place, found[place], kin.get(place, _NOBODY)) for place in range(len(self._proposals))]
+        finally:  # a filter may raise: what was decided before stays, whole
+            self._write()
 
     def _one(self, place: int, found: int, kin: Relatives) -> Added:
         number, proposal = self._numbers[place], self._proposals[place]

@@ -1,4 +1,4 @@
-"""Random numbers for the states of many problems in one call; a state's own do not depend on who else is asked about."""
+"""Random numbers for the states of many problems in one call; a state's own do not depend on who else is there."""
 
 from __future__ import annotations
 

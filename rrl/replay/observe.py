@@ -79,10 +79,12 @@ def replayed_metrics(store: Store, seen: Sequence[Seen], progress: Progress) -> 
 
 def harvest_of(store: Store, seen: Sequence[Seen]) -> Harvest:
     """Tokens and hard solves of either stream, before the outcomes are booked."""
-    hard = store.problems.columns["root_success"] < HARD_BELOW
+    success = store.problems.columns["root_success"]
     fresh, replayed = ([s for s in seen if s.attempt.start.replayed == wanted] for wanted in (False, True))
     tokens = [sum(s.attempt.num_sampled for s in rows) for rows in (fresh, replayed)]
-    solved = [sum(s.attempt.solved and bool(hard[s.problem]) for s in rows) for rows in (fresh, replayed)]
+    solved = [
+        sum(s.attempt.solved and bool(success[s.problem] < HARD_BELOW) for s in rows) for rows in (fresh, replayed)
+    ]  # fmt: skip
     return Harvest(fresh_tokens=tokens[0], fresh_solved=solved[0], replayed_tokens=tokens[1], replayed_solved=solved[1])
 
 
@@ -97,12 +99,12 @@ def store_metrics(store: Store, step: int) -> Metrics:
     """How much is remembered after ``step``, and how much of it may be drawn in the next."""
     columns, parked = store.shelf.columns, store.problems.columns["parked"]
     unparked = store.unparked_rows(slice(None))
-    num_open = int((unparked & (columns["sleep_until"] <= step)).sum())
+    asleep = np.count_nonzero(unparked & (columns["sleep_until"] > step))
     return {
         "replay/store_size": float(len(store)),
         "replay/store_bytes": float(store.shelf.num_bytes),
-        "replay/open_size": float(num_open),
-        "replay/asleep": float(int(unparked.sum()) - num_open),
-        "replay/quarantined": float((columns.alive & (columns["status"] == QUARANTINE)).sum()),
+        "replay/open_size": float(np.count_nonzero(unparked) - asleep),
+        "replay/asleep": float(asleep),
+        "replay/quarantined": float(np.count_nonzero(columns.alive & (columns["status"] == QUARANTINE))),
         "replay/retired_problems": float(parked.sum()),
     }

@@ -70,7 +70,7 @@ class Replay:
         self._seed, self._admission, self._selection = seed, admission, selection
         self._schedule, self._cut, self._filters, self._credit = schedule, cut, dict(filter or {}), credit
         self._rescore_every = rescore_every
-        self._picker = Picker(
+        self.picker = Picker(
             store, seed=seed, selection=selection, problem_weight=problem_weight,
             mixture=Mixture(eps_uniform, eps_stale), max_per_problem=max_per_problem, max_score_age=max_score_age,
         )  # fmt: skip
@@ -114,7 +114,7 @@ class Replay:
         num = int(min(plan.fraction, self._max_replay_frac) * num_starts + SLACK)
         if num < 1 or not len(self.store):
             return []
-        return self.store.starts(self._picker.rows(num, plan, progress, self._last_rescore))
+        return self.store.starts(self.picker.rows(num, plan, progress, self._last_rescore))
 
     @locked
     def start(self, problem: Problem, progress: Progress) -> Start:
@@ -127,7 +127,7 @@ class Replay:
         name = self.store.problems.columns["hash"][[number]]
         if rng.uniforms(self._seed, "replay.start", progress.step, name, 0)[0] >= chance:
             return fresh
-        row = self._picker.row(number, plan, progress, self._last_rescore)
+        row = self.picker.row(number, plan, progress, self._last_rescore)
         return fresh if row is None else self.store.starts(np.array([row]))[0]
 
     @locked
@@ -211,7 +211,7 @@ class Replay:
         check_spelling(state["spelling"], self._spelling)
         self.store.load_state_dict(state["store"])
         self._files = Turns()  # rows are numbered anew
-        self._picker.forget()
+        self.picker.forget()
         self._schedule.load_state_dict(state["schedule"])
         load_state(self._selection, state["selection"])
         self._alarms.load_state_dict(state["alarms"])
@@ -223,5 +223,5 @@ class Replay:
         metrics = {"replay/planned_frac": plan.fraction} | replayed_metrics(self.store, seen, progress)
         if "replay/conversion" in metrics:
             metrics["replay/lessons"] = float(len(self.lessons(attempts)))
-            metrics |= self._picker.metrics(plan, progress)
+            metrics |= self.picker.metrics(plan, progress)
         return metrics

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rrl.replay.arena import Arena
+from rrl.replay.arena import Arena, Whole
 from rrl.replay.columns import Columns
 from rrl.replay.eviction import KEEP, QUARANTINE
 from rrl.replay.key_index import KeyIndex
@@ -49,7 +49,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.columns = Columns(COLUMNS)
-        self._arena = Arena()
+        self._arena, self._whole = Arena(), Whole()
         self._rows_of: dict[int, array[int]] = {}  # a third of what lists of numbers take
         self._row_of_key = KeyIndex()
 
@@ -94,7 +94,7 @@ class Shelf:
     def token_rows(self, rows: np.ndarray) -> list[tuple[int, ...]]:
         """Tokens of many entries, in one gather."""
         lengths = self.columns["length"][rows]
-        flat = self.flat_tokens(rows).tolist()
+        flat = self._whole.list(self.flat_tokens(rows))
         ends = np.cumsum(lengths).tolist()
         return [tuple(flat[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
 

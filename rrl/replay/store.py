@@ -76,10 +76,9 @@ class Store:
 
     def unparked_rows(self, rows: np.ndarray | slice) -> np.ndarray:
         """Which of these places hold an entry that passed its filters, of a problem not parked, asleep or not."""
-        c = self.shelf.columns
-        parked = self.problems.columns["parked"][c["problem"][rows]]
-        unparked: np.ndarray = c.alive[rows] & (c["status"][rows] == KEEP) & ~parked
-        return unparked
+        c, parked = self.shelf.columns, self.problems.columns["parked"]
+        unparked: np.ndarray = c.alive[rows] & (c["status"][rows] == KEEP)
+        return unparked & ~parked[c["problem"][rows]] if parked.any() else unparked
 
     def open_rows(self, rows: np.ndarray | slice, step: int) -> np.ndarray:
         """Which of these places hold an entry that may be drawn at ``step``: kept, awake, problem not parked."""

@@ -2,7 +2,9 @@
 
 Every arm holds the same number of prefixes of 300 tokens and the numbers of a state; a batch is of 64 or 512. Peers are
 asked for the nearest thing that they have: SQLite and LMDB keep no weights in memory, so a draw in proportion to them
-reads them all; cpprb and torchrl pad tokens and evict the oldest alone. Milliseconds are medians.
+reads them all; cpprb and torchrl pad tokens and evict the oldest alone. Milliseconds are medians. A "draw" gives tokens
+end to end in one array, as the peers do; "draw as starts" is what a trainer gets, tuples of Python numbers. "pack and
+key" is what a proposal costs before it is added, "tuples" what tuples cost of any tokens.
 
     python -m tests.bench.store_scale --entries 1000000 --out docs/results/store_scale.csv
 """
@@ -11,22 +13,26 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from rrl.records import Prefix
+from rrl.provenance import provenance
+from rrl.records import Attempt, Plan, Prefix
+from rrl.replay.intake import Proposal
 from rrl.replay.problem_table import ProblemTable
 from rrl.replay.shelf import COLUMNS
 from rrl.replay.sleep import NEVER
-from rrl.types import Problem
+from rrl.replay.store import Store
+from rrl.starts import key_of_packed, packed
 from tests.bench.store_peers import PEERS
-from tests.unit.replay.builders import a_problem, a_replay, progress_at
+from tests.unit.replay.builders import a_problem, a_replay, an_attempt, progress_at
 
 TOKENS, SLOTS, BATCHES = 300, 16, (64, 512)
 
@@ -65,16 +71,36 @@ def a_state(entries: int) -> dict[str, Any]:
             "last_evicted_problem": -1}  # fmt: skip
 
 
-def proposals(owners: int, batch: int, fresh: Iterator[int]) -> list[tuple[Prefix, str]]:
-    """Prefixes of 300 tokens with their keys, of problems that own states already."""
+def prefixes(owners: int, batch: int, fresh: Iterator[int]) -> list[Prefix]:
+    """Prefixes of 300 tokens of problems that own states already."""
     rng, made = np.random.default_rng(next(fresh)), []
     for number in rng.integers(0, owners, batch).tolist():
         tokens = tuple(rng.integers(1, 30_000, TOKENS).tolist())
-        problem: Problem = a_problem(f"p{number}", max_response=1000)
-        prefix = Prefix(problem=problem, tokens=tokens, origin="rollout", born_step=1, born_value=0.9999,
-                        depth_frac=0.5, parent="0" * 16)
-        made.append((prefix, prefix.key))
+        problem = a_problem(f"p{number}", max_response=1000)
+        made.append(Prefix(problem=problem, tokens=tokens, origin="rollout", born_step=1, born_value=0.9999,
+                           depth_frac=0.5, parent="0" * 16))
     return made
+
+
+def proposals(made: Sequence[Prefix]) -> list[Proposal]:
+    """The same, packed and named."""
+    words = [packed(prefix.tokens) for prefix in made]
+    return [Proposal(p, key_of_packed(p.problem.id, w), w, 0.0) for p, w in zip(made, words, strict=True)]
+
+
+def attempts(store: Store, owners: int, batch: int, fresh: Iterator[int]) -> list[Attempt]:
+    """Unsolved rows of 300 tokens, half of them from stored states."""
+    rng, made = np.random.default_rng(next(fresh)), []
+    for place, number in enumerate(rng.integers(0, owners, batch).tolist()):
+        start = store.starts(np.array(store.shelf.rows_of(number)[:1]))[0]
+        tokens, values = rng.integers(1, 30_000, TOKENS).tolist(), rng.random(TOKENS).tolist()
+        made.append(an_attempt(start.problem, tokens, prefix=start.prefix if place % 2 else (), value=values))
+    return made
+
+
+def put(store: Store, batch: Sequence[Proposal]) -> None:
+    """A batch whose proposals all pass their filters."""
+    store.add(batch, done_frac=0.6, judged=lambda _: "keep", td=lambda _: 0.0)
 
 
 def ours(entries: int, times: int) -> Iterator[tuple[str, int, float, str]]:
@@ -88,22 +114,32 @@ def ours(entries: int, times: int) -> Iterator[tuple[str, int, float, str]]:
     store.load_state_dict(a_state(entries))
     yield "memory", 0, (rss() - before) / entries, "B an entry"
     owners, rng = entries // SLOTS, np.random.default_rng(1)
+    plan = Plan(fraction=1.0, eligible_frac=1.0, depth_max=1.0)
     for batch in BATCHES:
         step = iter(range(1, 10**6))
-        yield "draw", batch, median_ms(lambda b=batch, s=step: replay.draw(progress_at(next(s) % 40), b), times), "ms"
+
+        def draw(batch: int = batch, step: Iterator[int] = step) -> np.ndarray:
+            return store.shelf.flat_tokens(replay.picker.rows(batch, plan, progress_at(next(step) % 40), None))
+
+        yield "draw", batch, median_ms(draw, times), "ms"
+        yield "draw as starts", batch, median_ms(
+            lambda b=batch, s=step: replay.draw(progress_at(next(s) % 40), b), times), "ms"  # fmt: skip
+        flat = draw()
+        cuts = [flat[i : i + TOKENS] for i in range(0, len(flat), TOKENS)]
+        yield "tuples", batch, median_ms(lambda c=cuts: [tuple(one.tolist()) for one in c], times), "ms"
         rows = [rng.choice(entries, batch, replace=False) for _ in range(times + 1)]
         give, scores = iter(rows), rng.random(batch)
         yield "rescore", batch, median_ms(lambda g=give, v=scores: store.write_scores(next(g), v, v, 1), times), "ms"
-        for op, capacity in (("add", store._capacity), ("evict and add", len(store))):
-            kept, store._capacity = store._capacity, capacity
-            waiting = iter([proposals(owners, batch, fresh) for _ in range(times + 1)])
-
-            def put(waiting: Iterator[list[tuple[Prefix, str]]] = waiting) -> None:
-                for prefix, key in next(waiting):
-                    store.add(prefix, key, done_frac=0.6, parent_reward=0.0, td=0.0, quarantined=False)
-
-            yield op, batch, median_ms(put, times), "ms"
-            store._capacity = kept
+        made = prefixes(owners, batch, fresh)
+        yield "pack and key", batch, median_ms(lambda m=made: proposals(m), times), "ms"
+        for op, capacity in (("add", store.rules.capacity), ("evict and add", len(store))):
+            kept, store.rules = store.rules, store.rules._replace(capacity=capacity)
+            waiting = iter([proposals(prefixes(owners, batch, fresh)) for _ in range(times + 1)])
+            yield op, batch, median_ms(lambda w=waiting: put(store, next(w)), times), "ms"
+            store.rules = kept
+    replay.observe(attempts(store, owners, 64, fresh), progress_at(39))
+    seen = iter([attempts(store, owners, 64, fresh) for _ in range(times + 1)])
+    yield "observe", 64, median_ms(lambda: replay.observe(next(seen), progress_at(39)), times), "ms"
 
 
 def main() -> None:
@@ -113,13 +149,15 @@ def main() -> None:
     parser.add_argument("--only", default="", help="arms, comma between them")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    made = provenance("python -m tests.bench.store_scale")
+    where = [made["device"], made["commit"], datetime.date.today().isoformat()]
     arms: dict[str, Any] = {"rrl": ours} | PEERS
     with open(arguments.out, "w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["store", "entries", "operation", "batch", "figure", "unit"])
+        writer.writerow(["store", "entries", "operation", "batch", "figure", "unit", "device", "commit", "date"])
         for name in arguments.only.split(",") if arguments.only else arms:
             for operation, batch, figure, unit in arms[name](arguments.entries, arguments.times):
-                row = [name, arguments.entries, operation, batch, f"{figure:.4g}", unit]
+                row = [name, arguments.entries, operation, batch, f"{figure:.4g}", unit, *where]
                 print(*row, sep="\t", flush=True)
                 writer.writerow(row)
                 handle.flush()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rrl import rng
+from rrl.protocols import RowwiseSelection
 from rrl.records import Attempt, Candidates, Harvest, Prefix, Progress, Signals
+from rrl.replay.noise import RowNoise
 from rrl.types import Start
 from tests.contract.bench import Bench, progress_at
 from tests.contract.doubles import TextTask
@@ -18,6 +21,9 @@ from tests.contract.stream import attempts_at, problems_of
 
 # An option that may propose a boundary before its start's own prefix; all others go deeper.
 STEPS_BACK = {"backstep"}
+
+# Selections that rank the states of many problems in one call; the others compare those of one problem.
+ROWWISE = {"gap", "learnability", "novelty", "progress", "random_state", "td_error", "thompson", "uncertainty"}
 
 
 HARVEST = Harvest(fresh_tokens=900, fresh_solved=1, replayed_tokens=300, replayed_solved=2)
@@ -119,6 +125,33 @@ def test_states_at_the_ends_of_all_scales_are_ranked_too(bench: Bench, option: s
             root_success=root_success, root_value=0.0,
         )  # fmt: skip
         assert np.isfinite(selection.rank(given, progress_at(0), rng.generator(0, "contract"))).all()
+
+
+@every("replay/selection")
+def test_one_call_for_many_problems_orders_each_as_a_call_a_problem(bench: Bench, option: str) -> None:
+    selection = bench.make("replay/selection", option)
+    reads = selection.reads if isinstance(selection, RowwiseSelection) else None
+    assert (reads is not None) == (option in ROWWISE)
+    if reads is None:
+        return
+    groups = [candidates(1 + seed % 7, seed=seed) for seed in range(40)]
+    groups = [replace(g, root_success=seed / 40, root_value=seed / 50) for seed, g in enumerate(groups)]
+    keys = np.arange(sum(map(len, groups)), dtype=np.uint64)
+    ends = np.cumsum([len(g) for g in groups])
+    columns = {
+        field.name: np.concatenate([np.broadcast_to(getattr(g, field.name), len(g)) for g in groups])
+        for field in fields(Candidates)[1:]
+    }  # fmt: skip
+    unread = {name: column * 0 for name, column in columns.items() if name not in reads}
+    whole, bare = (
+        selection.rank(Candidates(problem="", **given), progress_at(5), RowNoise(0, "contract", 5, keys))
+        for given in (columns, columns | unread)
+    )
+    assert np.array_equal(whole, bare)  # what is not in ``reads`` changes nothing
+    for group, end in zip(groups, ends.tolist(), strict=True):
+        mine = slice(end - len(group), end)
+        alone = selection.rank(group, progress_at(5), RowNoise(0, "contract", 5, keys[mine]))
+        assert np.array_equal(np.argsort(whole[mine], kind="stable"), np.argsort(alone, kind="stable"))
 
 
 @every("replay/problem_weight")

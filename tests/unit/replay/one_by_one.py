@@ -1,4 +1,4 @@
-"""Adding a proposal to a store as its rules read, one after another and from all columns: what ``Intake`` must equal."""
+"""Adding to a store as its rules read, one proposal after another and from all columns: what ``Intake`` must equal."""
 
 from __future__ import annotations
 

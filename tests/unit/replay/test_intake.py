@@ -6,6 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from rrl.replay.eviction import worst
@@ -107,10 +108,25 @@ def test_who_gives_way_first_is_found_for_many_problems_as_for_one(
             assert (first.row if first.gives_way_to(newcomer) else None) == wanted
 
 
+def test_what_was_added_before_a_filter_fails_stays_whole() -> None:
+    store = a_store()
+
+    def judged(place: int) -> str:
+        if place == 2:
+            raise OSError("no answer")
+        return "keep"
+
+    made = [a_proposal(a_prefix(PROBLEMS[0], (3 + i,))) for i in range(4)]
+    with pytest.raises(OSError, match="no answer"):
+        store.add(made, done_frac=0.5, judged=judged, td=lambda _: 0.0)
+    assert [r["tokens"] for r in store.rows()] == [[3], [4]] and len(store) == 2
+    assert [store.shelf.find(p.key) is not None for p in made] == [True, True, False, False]
+
+
 def test_a_state_that_came_in_the_same_batch_may_go_in_it() -> None:
     # Room for two: .5 of p0 and .2 of p1. Round-robin asks p0 first, where .9 beats the .5 of this very batch; then p1,
     # where .1 does not beat .2.
     store = a_store(capacity=2)
     batch = [(0, (3,), 0.5, "keep", 0), (1, (3,), 0.2, "keep", 0), (0, (4,), 0.9, "keep", 0), (1, (4,), 0.1, "keep", 0)]
-    assert put_at_once(store, batch, 0.5, 0) == [("admitted", 0), ("admitted", 0), ("admitted", 1), ("refused_worse", 0)]
+    assert [outcome for outcome, _ in put_at_once(store, batch, 0.5, 0)] == ["admitted"] * 3 + ["refused_worse"]
     assert [(r["problem"], r["value"]) for r in store.rows()] == [("p0", 0.9), ("p1", 0.2)]

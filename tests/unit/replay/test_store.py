@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rrl.replay.arena import Whole
 from rrl.replay.shelf import Shelf
 from rrl.replay.store import Store
 from tests.unit.replay.builders import a_prefix, a_problem, a_store, add, row_of, same, stored
@@ -233,7 +234,8 @@ def test_holes_are_compacted_and_tokens_survive() -> None:
     for key in range(1, 400):
         tokens = tuple(generator.integers(0, 1000, int(generator.integers(1, 30))).tolist())
         place = shelf.reserve(key % 7)
-        shelf.write(np.array([place]), values | {"key": key, "problem": key % 7}, np.array(tokens), np.array([len(tokens)]))
+        own = values | {"key": key, "problem": key % 7}
+        shelf.write(np.array([place]), own, np.array(tokens), np.array([len(tokens)]))
         kept[place] = tokens
         if key % 2 == 0:
             row = next(iter(kept))
@@ -280,3 +282,24 @@ def test_rows_say_what_people_ask() -> None:
 def test_impossible_numbers_are_refused_by_name(name: str, given: object, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         a_store(**{name: given})
+
+
+def test_a_state_of_before_with_wider_columns_is_read() -> None:
+    store, loaded = a_store(), a_store()
+    for token in (3, 4, 5):
+        put(store, (token, 9), step=token)
+    old = store.state_dict()
+    columns = old["shelf"]["columns"]
+    wide = {name: c.astype(np.int64) if c.dtype == np.int32 else c for name, c in columns.items()}
+    loaded.load_state_dict(old | {"shelf": old["shelf"] | {"columns": wide}})
+    assert same(loaded.state_dict(), store.state_dict()) and loaded.rows() == store.rows()
+
+
+def test_numbers_of_lists_are_equal_and_one_object_each() -> None:
+    whole = Whole()
+    for low, high in ((0, 1), (-3, 5), (-70_000, 3), (-2, 150_000)):
+        values = np.random.default_rng(0).integers(low, high, 500, dtype=np.int32)
+        assert whole.list(values) == values.tolist()
+    one, other = whole.list(np.array([99_999, 99_999, -7, -8]))[:2]
+    assert one is other and whole.list(np.array([], dtype=np.int32)) == []
+    assert whole.list(np.array([-(2**17), 2**17 - 1])) == [-(2**17), 2**17 - 1]
