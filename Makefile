@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check audit test test-slow gpu golden bench bench-kernels report-demo smollm2
+.PHONY: help setup check audit fuzz test test-slow gpu golden bench bench-kernels report-demo smollm2
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
@@ -19,6 +19,9 @@ check:  ## style, types and floors (seconds)
 
 audit:  ## known holes in what is installed (extra `audit`, network); fails where nothing could be audited
 	$(BIN)/python -m tests.audit
+
+fuzz:  ## our parsers, a minute each, guided by coverage (extra `fuzz`)
+	$(BIN)/python -m tests.fuzz.run all 60
 
 test:  ## the default tests, on 2 cores
 	$(BIN)/pytest -q -n 2

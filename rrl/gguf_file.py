@@ -21,6 +21,7 @@ _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 4  # GGML_MAX_DIMS
 _SIZES = ("embedding_length", "feed_forward_length")  # of which some tensor has to have a side
 _COUNTS = ("block_count", "expert_count")  # of which each has tensors of its own
+_TOKENS = "tokenizer.ggml.tokens"
 _NEEDED = ("block_count", "embedding_length", "attention.head_count")
 
 
@@ -158,6 +159,6 @@ def _check_facts(facts: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
     heads = own["attention.head_count"]
     if isinstance(heads, int) and isinstance(own["embedding_length"], int) and heads > own["embedding_length"]:
         raise ValueError(f"its {name}.attention.head_count is {heads:,}; expected at most the embedding_length")
-    for key in ("tokenizer.ggml.tokens",):
-        if key not in facts or facts[key][:1] not in ([side] for side in sides):
-            raise ValueError(f"its {key} has {facts.get(key, [0])} texts, and no tensor has such a side")
+    tokens = facts.get(_TOKENS)
+    if not isinstance(tokens, list) or tokens[0] not in sides:
+        raise ValueError(f"its {_TOKENS} is {str(tokens)[:60]}; expected as many texts as a tensor has rows")

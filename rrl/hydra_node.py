@@ -33,12 +33,16 @@ _HARMLESS_ENV = re.compile(r"(OMP|MKL|CUDA|NCCL|TOKENIZERS|TORCH)_[A-Z0-9_]+")  
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Meanwhile, a config that would have Hydra build what nobody vouched for is a ValueError where it is composed."""
+    """Meanwhile, a config that would have Hydra build what nobody vouched for, or nests without end, is a ValueError
+    where it is composed."""
     composed = ConfigLoaderImpl.load_configuration
 
     @functools.wraps(composed)
     def checked(self: Any, *arguments: Any, **named: Any) -> DictConfig:
-        cfg = composed(self, *arguments, **named)
+        try:
+            cfg = composed(self, *arguments, **named)
+        except RecursionError as error:
+            raise ValueError("a config file or an override nests too deeply; expected a few levels") from error
         check(OmegaConf.to_container(cfg, resolve=False).get("hydra"))  # type: ignore[union-attr]
         return cfg
 
@@ -90,15 +94,15 @@ def _check_logging(node: Any, key: str) -> None:
                 raise ValueError(f"{key}.{name} is {child!r}, which logging is not let build: expected one of "
                                  f"{', '.join(_LOGGING)}; to let your own package in, set the environment variable "
                                  f"{VARIABLE}")
-            if name == "filename" and isinstance(child, str) and _FILE.fullmatch(child) and "ext://" not in child:
-                continue
-            _check_logging(child, f"{key}.{name}")
+            if name != "filename":
+                _check_logging(child, f"{key}.{name}")
+            elif not isinstance(child, str) or not _FILE.fullmatch(child):
+                raise ValueError(f"{key}.filename is {child!r}; expected a name in ${{hydra.runtime.output_dir}}/")
     elif isinstance(node, list):
         for place, child in enumerate(node):
             _check_logging(child, f"{key}[{place}]")
     elif isinstance(node, str) and ("ext:" in node and node not in _STREAMS or "${" in node):
-        raise ValueError(f"{key} is {node!r}; expected a plain value, {' or '.join(_STREAMS)}; a file's name begins "
-                         "with ${hydra.runtime.output_dir}/")
+        raise ValueError(f"{key} is {node!r}; expected a plain value, or {' or '.join(_STREAMS)}")
 
 
 def _vouched(target: Any, allowed: tuple[str, ...]) -> bool:

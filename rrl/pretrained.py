@@ -69,7 +69,7 @@ def load(
 
 def _gguf_path(name: str, gguf_file: str, revision: str) -> Path:
     """Where the file lies: in the folder, or in the hub's cache."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if Path(gguf_file).is_absolute() or ".." in Path(gguf_file).parts:
         raise _Refused(f"and its gguf_file {gguf_file!r}; expected the name of a file in it")

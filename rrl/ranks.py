@@ -23,6 +23,7 @@ P = ParamSpec("P")
 
 _NOTES_S = 5.0  # patience with a store whose host may be what hangs
 _MOST_CHARS = 300  # of another rank's last words
+_GONE = ("closed", "reset", "broken pipe", "refused", "no route", "unreachable")  # how sockets say that nobody is there
 
 
 class RanksLost(ConnectionError):
@@ -140,7 +141,8 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            waited = "timed out" in str(error).lower() or "timeout" in str(error).lower()
+            text = str(error).lower()
+            waited = "timed out" in text or "timeout" in text
             patience = f"{self._timeout_s:g} s " if self._timeout_s is not None else ""
             said = "; ".join(self._last_words())
             if waited:
@@ -148,7 +150,9 @@ class Ranks:
                 said = said or "it hangs, or is slower than that"
             else:
                 why = f"lost another rank at {what}"
-                said = said or "it left no word: killed, out of memory, or its machine is gone"
+                gone = any(word in text for word in _GONE)
+                left = "it left no word: killed, out of memory, or its machine is gone"
+                said = said or (left if gone else f"torch says: {str(error).splitlines()[0][:_MOST_CHARS]}")
                 self._store = None  # its host may be who was lost; a word of ours would be of no use
             raise RanksLost(f"rank {self.rank} {why}: {said}") from error
 

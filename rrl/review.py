@@ -89,18 +89,20 @@ def stored_prefixes(folder: Path) -> list[dict[str, Any]]:
         store.load_state_dict(state["replay"]["store"])
         rows = store.rows()
         problems = [start.problem for start in store.starts(store.shelf.all_rows())]
+        prompts = [task.decode(problem.prompt) for problem in problems]
+        prefixes = [task.decode(plain(tuple(row["tokens"]))) for row in rows]
     decisions = _decisions_file(folder, config)
     decided = read_decisions(decisions) if decisions.is_file() else {}
     found = [
         {
             "key": row["key"], "decision": decided.get(row["key"], ""), "status": row["status"],
             "origin": row["origin"], "problem": row["problem"], "task": problem.task,
-            "prompt": task.decode(problem.prompt), "prefix": task.decode(plain(tuple(row["tokens"]))),
+            "prompt": prompt, "prefix": prefix,
             "value": round(row["value"], 4), "tries": row["uses"], "conversions": row["wins"],
             "born_step": row["born_step"],
         }
         | ({"harm": round(harm(Start(problem=problem, prefix=tuple(row["tokens"]))), 4)} if harm else {})
-        for row, problem in zip(rows, problems, strict=True)
+        for row, problem, prompt, prefix in zip(rows, problems, prompts, prefixes, strict=True)
     ]  # fmt: skip
     return sorted(found, key=lambda row: (row["born_step"], row["problem"], row["key"]))
 

@@ -83,7 +83,7 @@ class Turned:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
-        self._tries = {key: [(s, n, k) for s, n, k in tries] for key, tries in state["tries"]}
+        self._tries = {str(key): [(int(s), int(n), int(k)) for s, n, k in tries] for key, tries in state["tries"]}
         self._turns = {
             key: Turn(**turn | {n: tuple(turn[n]) for n in ("prompt", "prefix", "continuation")})
             for key, turn in state["turns"].items()

@@ -8,7 +8,6 @@ the step, and where a line has ``trajectory[0].tokens`` its ids are taken, which
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from rrl.hosts.task import HostCodec
 from rrl.types import Tokens
 
 _STEP = re.compile(r"step_(\d+)$")
+_HALF = re.compile("[\ud800-\udfff]")
+_MOST = 2**53  # of rewards and steps: what float64 holds exactly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ def read(paths: Sequence[Path], codec: HostCodec) -> Iterator[Trajectory]:
     for path in paths:
         for file in _files(path):
             found = _STEP.search(file.parent.name)
-            with open(file, encoding="utf-8") as lines:
+            with open(file, encoding="utf-8", errors="surrogateescape") as lines:  # bytes that are none: a bad line
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
                         yield _row(line, f"{file}:{number}", int(found[1]) if found else 0, codec)
@@ -65,11 +66,11 @@ def _row(line: str, where: str, step: int, codec: HostCodec) -> Trajectory:
     if not isinstance(said, dict):
         raise ValueError(f"{where}: a {type(said).__name__}; expected an object with prompt, completion and reward")
     reward = said.get("reward")
-    if isinstance(reward, bool) or not isinstance(reward, (int, float)) or not math.isfinite(reward):
-        raise ValueError(f"{where}: reward is {reward!r}; expected a finite number")
+    if isinstance(reward, bool) or not isinstance(reward, (int, float)) or not abs(reward) < _MOST:
+        raise ValueError(f"{where}: reward is {_short(reward)}; expected a finite number")
     step = said.get("step", step)
-    if type(step) is not int or step < 0:
-        raise ValueError(f"{where}: step is {step!r}; expected an integer >= 0")
+    if type(step) is not int or not 0 <= step < _MOST:
+        raise ValueError(f"{where}: step is {_short(step)}; expected an integer >= 0")
     prompt, completion = _exact(said, where) or (
         _prompt(said.get("prompt"), where, codec), _completion(said.get("completion"), where, codec))
     if not prompt or not completion:
@@ -80,18 +81,20 @@ def _row(line: str, where: str, step: int, codec: HostCodec) -> Trajectory:
 def _exact(said: dict[str, Any], where: str) -> tuple[Tokens, Tokens] | None:
     """Ids of a single-turn trajectory as verifiers record them; None where there are none."""
     turns = said.get("trajectory") or []
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError(f"{where}: trajectory is {_short(turns)}; expected a list of one turn")
     if len(turns) > 1:
         raise ValueError(f"{where}: a trajectory of {len(turns)} turns; expected one: a prefix is of one response")
     tokens = turns[0].get("tokens") if turns else None
     if not tokens:
         return None
-    if not (_ids(tokens.get("prompt_ids")) and _ids(tokens.get("completion_ids"))):
+    if not (isinstance(tokens, dict) and _ids(tokens.get("prompt_ids")) and _ids(tokens.get("completion_ids"))):
         raise ValueError(f"{where}: trajectory[0].tokens lacks prompt_ids or completion_ids; expected lists of ids")
     return tuple(tokens["prompt_ids"]), tuple(tokens["completion_ids"])
 
 
 def _prompt(said: Any, where: str, codec: HostCodec) -> Tokens:
-    if isinstance(said, str):
+    if _text(said):
         return codec.encode(said)
     if _messages(said):
         turns = [(m["role"], m["content"]) for m in said]
@@ -107,7 +110,7 @@ def _completion(said: Any, where: str, codec: HostCodec) -> Tokens:
         if len(said) > 1:
             raise ValueError(f"{where}: completion has {len(said)} messages; expected one: a prefix is of one response")
         said = said[0]["content"]
-    if isinstance(said, str):
+    if _text(said):
         return codec.encode(said) + codec.stop[:1] if said else ()
     if _ids(said):
         return tuple(said)
@@ -116,11 +119,16 @@ def _completion(said: Any, where: str, codec: HostCodec) -> Tokens:
 
 def _messages(said: Any) -> bool:
     return isinstance(said, list) and bool(said) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in said)
+        isinstance(m, dict) and _text(m.get("role")) and _text(m.get("content")) for m in said)
+
+
+def _text(said: Any) -> bool:
+    """Whether it is whole Unicode text: JSON can spell half a character, which no tokenizer takes."""
+    return isinstance(said, str) and not _HALF.search(said)
 
 
 def _ids(said: Any) -> bool:
-    return isinstance(said, list) and bool(said) and all(type(t) is int and t >= 0 for t in said)
+    return isinstance(said, list) and bool(said) and all(type(t) is int and 0 <= t < 2**31 for t in said)
 
 
 def _short(said: Any) -> str:

@@ -36,9 +36,12 @@ def adam_state(optimizer: torch.optim.Adam) -> dict[str, Any]:
 def load_adam_state(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
     """Restore what ``adam_state`` gave. Raises ValueError when the parameters do not match."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    shapes = [None if m is None else tuple(m.shape) for m in state["exp_avg"]]
     expected = [tuple(p.shape) for p in parameters]
-    if len(shapes) != len(expected) or any(s not in (None, e) for s, e in zip(shapes, expected, strict=True)):
+    for key in _KEYS:
+        shapes = [None if m is None else (*m.shape, *([] if m.is_floating_point() else [m.dtype])) for m in state[key]]
+        sides = expected if key != "step" else [()] * len(expected)
+        if len(shapes) == len(sides) and all(s in (None, e) for s, e in zip(shapes, sides, strict=True)):
+            continue
         raise ValueError(
             f"optimizer state has parameter shapes {shapes}; expected {expected}: the checkpoint was written with "
             "other policy.* or value.* sizes"

@@ -79,11 +79,17 @@ class Columns:
         return {name: column[rows] for name, column in self._data.items()}
 
     def fill(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Replace all rows by what ``take`` gave; they are numbered 0, 1, ..."""
+        """Replace all rows by what ``take`` gave; they are numbered 0, 1, ... Raises ValueError for anything else."""
         if arrays.keys() != self._dtypes.keys():
             raise ValueError(f"stored columns are {sorted(arrays)}; expected {sorted(self._dtypes)}")
+        size = len(next(iter(arrays.values())))
+        for name, values in arrays.items():
+            kind = np.dtype(self._dtypes[name]).kind
+            if values.shape != (size,) or values.dtype.kind != kind or (kind == "f" and not np.isfinite(values).all()):
+                raise ValueError(f"stored column {name} is {values.dtype}{list(values.shape)}; expected {size} finite "
+                                 f"numbers of kind {kind}")
         self.clear()
-        self._size = len(next(iter(arrays.values())))
+        self._size = size
         self._grow(max(64, self._size))
         for name, values in arrays.items():
             self._data[name][: self._size] = values

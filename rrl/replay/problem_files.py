@@ -10,11 +10,12 @@ import numpy as np
 
 from rrl.replay.arena import pack, unpack
 from rrl.replay.problem_table import ProblemTable
-from rrl.replay.segment_files import Pile, Put, as_bytes, from_bytes
+from rrl.replay.segment_files import Put, as_bytes, from_bytes
 from rrl.types import Tokens
 
 _RAGGED, _TEXT = ("prompt", "solution", "stop"), ("answer", "task", "difficulty")
 _FLAT = ("max_response", "exact_length")
+_CHANGES, _SMALL = 16, 1 << 16  # files of changes to a whole one, and bytes of them, that are never too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,40 @@ class _Known:
     num_ids: int = 0
 
 
+class _Pile:
+    """Files that are laid over each other: a whole one, and what changed since.
+
+    Changes are bounded in number, by writing those since the whole one as one file, and in bytes, by a new whole one.
+    """
+
+    def __init__(self) -> None:
+        self.whole, self.changes = dict[int, int](), dict[int, int]()  # number -> bytes, in the order of writing
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Bytes of the files that count, by their numbers."""
+        return self.whole | self.changes
+
+    def next(self, whole_bytes: int) -> str:
+        """What the next file has to be told relative to: "last" (save), "whole" or "nothing"; what it stands for goes.
+
+        Args:
+            whole_bytes: what a whole one would take now.
+        """
+        if not self.whole or sum(self.changes.values()) > max(whole_bytes, _SMALL):
+            self.whole, self.changes = {}, {}
+            return "nothing"
+        if len(self.changes) >= _CHANGES:
+            self.changes = {}
+            return "whole"
+        return "last"
+
+
 class ProblemFiles:
     """Remembers what was written of a table at the last write and at the last whole one, and writes what was not."""
 
     def __init__(self) -> None:
-        self.pile = Pile()
+        self.pile = _Pile()
         self._known = {"nothing": _Known()}
 
     def write(self, table: ProblemTable, owners: Sequence[int], put: Put) -> None:

@@ -123,7 +123,11 @@ class ProblemTable:
             **self.payload(sorted(with_entries)),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], with_entries: Iterable[int]) -> None:
+        """Restore. Raises ValueError where a problem ``with_entries`` asks nothing, or what is asked is no problem."""
+        said = [text for name in ("ids", "answer", "task", "difficulty") for text in state[name]]
+        if odd := [text for text in said if not isinstance(text, str)]:
+            raise ValueError(f"stored problems have {odd[0]!r} as id, answer, task or difficulty; expected text")
         self._ids = list(state["ids"])
         self._numbers = {name: number for number, name in enumerate(self._ids)}
         self.columns.fill(state["columns"])
@@ -137,3 +141,9 @@ class ProblemTable:
                 max_response=int(state["max_response"][i]), stop=stops[i],
                 exact_length=bool(state["exact_length"][i]),
             )
+        if not len(self.columns) == len(self._ids) == len(self._numbers):
+            raise ValueError(f"{len(self.columns)} rows of stored problems have {len(self._numbers)} ids")
+        if lost := [n for n in with_entries if not 0 <= n < len(self._ids) or self._objects[n] is None]:
+            raise ValueError(f"stored prefixes are of problem number {lost[0]}, which asks nothing")
+        if any(token < 0 for problem in self._objects if problem is not None for token in problem.prompt):
+            raise ValueError("a stored problem's prompt has ids below 0")

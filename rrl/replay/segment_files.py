@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ PIECE = 1 << 25
 Put = Callable[[str, dict[str, np.ndarray]], int]
 """(kind, arrays) -> number of the file that was written."""
 
-_MANY = 16  # files of changes that are kept side by side
-_SMALL = 1 << 16  # bytes of changes that are never too many
+_WASTE = 2.0  # times its live part that a file may hold before that is written anew
+_MANY, _TIER = 8, 3  # files of about one size (within a factor of 2 ** _TIER) that are kept side by side
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> int:
@@ -41,30 +42,17 @@ def from_bytes(array: np.ndarray) -> Any:
     return json.loads(array.tobytes())
 
 
-class Pile:
-    """Files of one kind that are laid over each other: a whole one (in several files), and what changed since.
+def not_kept(sizes: Mapping[int, int], live: np.ndarray, limit: float) -> list[int]:
+    """Numbers of the files whose live part is written anew: those that are mostly dead, and many small ones.
 
-    Changes are bounded in number, by writing those since the whole one as one file, and in bytes, by a new whole one.
+    Files of about one size are merged when they are many (O'Neil et al., 1996: a log-structured merge tree), so their
+    number grows with the logarithm of the store, and what they hold is written a few times at most.
+
+    Args:
+        sizes: of each file, by its number.  live: of its live part, at its number.
+        limit: size of a file at most; those of more than half of it are not merged.
     """
-
-    def __init__(self) -> None:
-        self.whole, self.changes = dict[int, int](), dict[int, int]()  # number -> bytes, in the order of writing
-
-    @property
-    def sizes(self) -> dict[int, int]:
-        """Bytes of the files that count, by their numbers."""
-        return self.whole | self.changes
-
-    def next(self, whole_bytes: int) -> str:
-        """What the next file has to be told relative to: "last" (save), "whole" or "nothing"; what it stands for goes.
-
-        Args:
-            whole_bytes: what a whole one would take now.
-        """
-        if not self.whole or sum(self.changes.values()) > max(whole_bytes, _SMALL):
-            self.whole, self.changes = {}, {}
-            return "nothing"
-        if len(self.changes) >= _MANY:
-            self.changes = {}
-            return "whole"
-        return "last"
+    dead = [number for number, size in sizes.items() if size > _WASTE * live[number]]
+    tier = {n: int(live[n]).bit_length() // _TIER for n in sizes if n not in dead and live[n] < limit / 2}
+    crowded = {size for size, count in Counter(tier.values()).items() if count > _MANY}
+    return dead + [number for number, size in tier.items() if size in crowded]

@@ -89,7 +89,7 @@ class Line:
 
     def _index(self) -> dict[str, dict[str, int]]:
         """Names and numbers of the files that count, in the order of writing."""
-        of = dict(zip(KINDS, (self._tokens.sizes, self._numbers.pile.sizes, self._problems.pile.sizes), strict=True))
+        of = dict(zip(KINDS, (self._tokens.sizes, self._numbers.sizes, self._problems.pile.sizes), strict=True))
         return {kind: {self._file(kind, number): number for number in sorted(sizes)} for kind, sizes in of.items()}
 
     def _file(self, kind: str, number: int) -> str:

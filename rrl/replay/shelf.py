@@ -10,6 +10,7 @@ import numpy as np
 
 from rrl.replay.arena import Arena
 from rrl.replay.columns import Columns
+from rrl.replay.eviction import KEEP, QUARANTINE
 from rrl.replay.key_index import KeyIndex
 
 COLUMNS = {
@@ -146,8 +147,14 @@ class Shelf:
         return {"tokens": self._arena.gather(columns.pop("offset"), columns["length"]), "columns": columns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        columns = dict(state["columns"])
-        columns["offset"] = self._arena.fill(state["tokens"], columns["length"])
+        columns, tokens = dict(state["columns"]), state["tokens"]
+        lengths = columns["length"]
+        if tokens.ndim != 1 or tokens.dtype.kind != "i" or (lengths < 1).any() or int(lengths.sum()) != len(tokens):
+            raise ValueError(f"stored prefixes are {tokens.dtype}{list(tokens.shape)} for lengths that sum to "
+                             f"{int(lengths.sum())}; expected rows of at least one token, end to end")
+        if not np.isin(columns["status"], (KEEP, QUARANTINE)).all() or not np.isin(columns["origin"], (0, 1, 2)).all():
+            raise ValueError("stored prefixes have a status or an origin that is none")
+        columns["offset"] = self._arena.fill(tokens, lengths)
         self.columns.fill(columns)
         order = np.argsort(columns["problem"], kind="stable").astype(np.int32)
         numbers, firsts = np.unique(columns["problem"][order], return_index=True)

@@ -198,7 +198,7 @@ class Store:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.shelf.load_state_dict(state["shelf"])
-        self.problems.load_state_dict(state["problems"])
+        self.problems.load_state_dict(state["problems"], with_entries=self.shelf.problems)
         self.step, self.last_evicted_problem = int(state["step"]), int(state["last_evicted_problem"])
         self.crowding.rebuild(self.shelf)
         self.changed = set(range(len(self.problems)))

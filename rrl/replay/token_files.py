@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
-from rrl.replay.segment_files import PIECE, Put
+from rrl.replay.segment_files import PIECE, Put, not_kept
 from rrl.replay.shelf import Shelf
 
 _TOKENS = PIECE // 4  # of a file at most
-_WASTE = 2.0  # times its live tokens that a file may hold before those are written anew
-_MANY, _TIER = 8, 3  # files of about one size (within a factor of 2 ** _TIER) that are kept side by side
 
 
 class TokenFiles:
     """Remembers which file and place holds the tokens of a row.
 
     Rows are numbered as they are added, so a row is new when its number is above the newest one at the last write.
-    Files of about one size are merged when they are many (O'Neil et al., 1996: a log-structured merge tree), so their
-    number grows with the logarithm of the store, and a token is written a few times at most.
     """
 
     def __init__(self) -> None:
@@ -34,20 +28,13 @@ class TokenFiles:
         self.file, self.at = np.concatenate([self.file, more]), np.concatenate([self.at, more])
         rows = np.flatnonzero(columns.alive)
         new = columns.serial[rows] > self._newest
-        dead = self._dead(rows[~new], columns["length"])
-        if dead:
+        kept = rows[~new]
+        live = np.bincount(self.file[kept], weights=columns["length"][kept], minlength=max(self.sizes, default=0) + 1)
+        if dead := not_kept(self.sizes, live, _TOKENS):
             new |= np.isin(self.file[rows], dead)
             self.sizes = {number: size for number, size in self.sizes.items() if number not in dead}
         self._put(shelf, rows[new], put)
         self._newest = int(columns.serial.max())
-
-    def _dead(self, rows: np.ndarray, lengths: np.ndarray) -> list[int]:
-        """Numbers of the files that are mostly evicted rows, or one of many that are small."""
-        live = np.bincount(self.file[rows], weights=lengths[rows], minlength=max(self.sizes, default=0) + 1)
-        dead = [number for number, size in self.sizes.items() if size > _WASTE * live[number]]
-        tier = {n: int(live[n]).bit_length() // _TIER for n in self.sizes if n not in dead and live[n] < _TOKENS / 2}
-        crowded = {size for size, count in Counter(tier.values()).items() if count > _MANY}
-        return dead + [number for number, size in tier.items() if size in crowded]
 
     def _put(self, shelf: Shelf, rows: np.ndarray, put: Put) -> None:
         """By problem and age, the order in which they are read, so that whole stretches are read at once."""

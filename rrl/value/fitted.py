@@ -63,4 +63,6 @@ class FittedHeads:
         load_adam_state(self._optimizer, state["optimizer"])
         with torch.no_grad():
             for mine, saved in zip(self._own, state["parameters"], strict=True):
+                if mine.shape != saved.shape:  # copy_ would spread a smaller one
+                    raise ValueError(f"a parameter of the value is {list(saved.shape)}; expected {list(mine.shape)}")
                 mine.copy_(saved)

@@ -7,6 +7,7 @@ finds a difference where one piece is not, so here each piece in turn is put bac
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from tests.contract.test_every_option_resumes import recorded
 from tests.contract.test_every_option_trains import REPLAYING, train_until
 from tests.sameness import differing, state_of, timeless
 
-STOP, LAST = 4, 8
+STOP, LAST = 7, 8  # one step: what is forgotten may be made good later, and the comparison asks from every step on
 # Trained enough to solve easy problems; a store so small that states are evicted and sleep; a reference that counts.
 SOLVING = ("warm_start.steps=250", "warm_start.batch=64", "run.warm_up.batches=2", "run.starts_per_step=24")
 HOUSE = (*SOLVING, REPLAYING, "run.token_budget=4000", "replay.store.capacity=30", "replay.store.dead_after=1",
@@ -42,12 +43,15 @@ NEVER_LIVE = {
     "replay/store/shelf/columns/status": "KEEP is 0; nothing is quarantined here; unit/replay",
     "replay/store/problems/columns/parked": "no problem is mastered in eight steps; unit/replay",
     "recall": "none; other recalls below",
-    "progress/peak/new_solves": "",
 }
 WITHOUT_EFFECT = {
     "replay/spelling": "what the store is refused by, see unit/replay/test_spelling",
     "progress/token_budget": "the config's, which may be raised",
     "progress/history_len": "a constant",
+    "progress/seconds": "decides nothing and is not compared; unit/saver",
+    "progress/peak/new_solves": "a running maximum, which this last step reaches again",
+    "replay/store/step": "each step writes it; only inspection reads it",
+    "replay/store/last_evicted_problem": "each eviction writes it; where the round-robin goes on, unit/replay",
 }
 
 
@@ -78,8 +82,9 @@ class Unbroken:
         try:
             for room in rooms:
                 getattr(again, room).load_state_dict(copy.deepcopy(state[room]))
-            end = train_until(again, LAST, progress_from(copy.deepcopy(state["progress"])))
-        except Exception as refusal:  # noqa: BLE001  (however it shows)
+            progress = progress_from(copy.deepcopy(state["progress"]))
+            end = train_until(again, LAST, dataclasses.replace(progress, token_budget=again.run.token_budget))
+        except (Exception, pytest.fail.Exception) as refusal:  # noqa: BLE001  (however it shows, also as an early end)
             return [f"{type(refusal).__name__}: {refusal}"]
         found = differing(self.expected, state_of(again, end))
         return found + differing(self.records, [timeless(m) for m in told.metrics])
@@ -160,21 +165,23 @@ def test_every_piece_of_a_checkpoint_is_missed_if_it_is_forgotten(unbroken: Unbr
             never_live.append(name)
         elif not unbroken.red(replaced(unbroken.state, path, lost)):
             (without_effect if name in WITHOUT_EFFECT else unseen).append(name)
-    assert unseen == []
+    assert not unseen, unseen
     assert set(never_live) <= set(NEVER_LIVE), sorted(set(never_live) - set(NEVER_LIVE))
 
 
+# Off for the eight steps of a test; forgotten in unit/replay/test_menu_schedule.
+BEGUN_LATER = {("replay/schedule", "delayed"), ("replay/schedule", "entropy_trigger")}
 STATEFUL = {"value": ("value",), "recall": ("recall",), "replay/schedule": ("replay", "schedule"),
             "replay/selection": ("replay", "selection"), "task": ("task",)}  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("group", "option"), [(g, o) for g in STATEFUL for o in options(g)], ids=lambda x: str(x),
+    ("group", "option"), [(g, o) for g in STATEFUL for o in options(g) if (g, o) not in BEGUN_LATER],
 )
 def test_an_option_whose_state_is_forgotten_is_seen(bench: Bench, group: str, option: str) -> None:
     solving = () if group == "task" or (group, option) == ("value", "self_eval") else SOLVING
-    changes = (*solving, *(() if group == "replay/schedule" else (REPLAYING,)), "run.token_budget=20000")
+    changes = (*solving, *(() if group == "replay/schedule" else (REPLAYING,)), "run.token_budget=200000")
     house, told = recorded(bench.new_house(group, option, *changes))
     house.run.keep_checkpoints, folder = 100, bench.new_folder()
     end = train_until(house, LAST, first_progress(house.run), Saver(house, folder, {}))
@@ -185,7 +192,8 @@ def test_an_option_whose_state_is_forgotten_is_seen(bench: Bench, group: str, op
     if not at(state, path):
         pytest.skip("it has no state")
     assert differing(at(state, path), at(fresh, path)), "its state is never another one in this run"
-    mutant = replaced(state, path, at(fresh, path))
+    # The bar of a relative task is measured anew where it is forgotten, to the bit: it must be another one to be seen.
+    mutant = replaced(state, path, nudged(at(state, path)) if group == "task" else at(fresh, path))
     for room in (*ROOMS, *(["task"] if "task" in state else [])):
         getattr(again, room).load_state_dict(copy.deepcopy(mutant[room]))
     end = train_until(again, LAST, progress_from(mutant["progress"]))
@@ -224,6 +232,13 @@ def forgotten(node: Any) -> Any:
 
 def _of_numbers(nodes: Any) -> bool:
     return bool(nodes) and all(isinstance(x, (torch.Tensor, np.ndarray, float)) for x in nodes)
+
+
+def nudged(node: Any) -> Any:
+    """Every number with a fraction and one."""
+    if isinstance(node, dict):
+        return {key: nudged(value) for key, value in node.items()}
+    return node + 1.0 if isinstance(node, float) else node
 
 
 def at(state: Any, path: tuple[str, ...]) -> Any:

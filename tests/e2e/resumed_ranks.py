@@ -1,6 +1,6 @@
 """Runs of two ranks, stopped and resumed on two and on one: what differs, as JSON.
 
-    python -m tests.e2e.resumed_ranks <folder> <house> ...       a house of HOUSES, or <group>=<option>
+    python -m tests.e2e.resumed_ranks [--one-way] <folder> <house> ...       a house of HOUSES, or <group>=<option>
 
 On two ranks a resumed run is compared with the unbroken one of two ranks to the bit, rank 1's rooms with rank 0's. On
 another number of ranks sums are made in another order: there the largest difference of a number is given, and what
@@ -109,21 +109,22 @@ def together(size: int, work: Callable[..., None], *arguments: Any) -> None:
     assert codes == [0] * size, codes
 
 
-def compared(house: str, folder: Path) -> dict[str, Any]:
-    """What differs on two ranks; and from two to one and back: [largest difference, what else differs]."""
+def compared(house: str, folder: Path, *, back: bool = True) -> dict[str, Any]:
+    """What differs on two ranks; and from two to one, and ``back``: [largest difference, what else differs]."""
     cfg = config_of(house, folder)
     two, one = folder / "two", folder / "one"
     together(2, whole, cfg, two)
-    together(1, whole, cfg, one)
     together(1, resumed, cfg, folder / "two_to_one", two)
-    together(2, resumed, cfg, folder / "one_to_two", one)
-    return {
+    found = {
         "two to two": json.loads((two / "wrong.json").read_text()),
-        "one to one": json.loads((one / "wrong.json").read_text()),
         "two to one": _apart(two, folder / "two_to_one"),
-        "one to two": _apart(one, folder / "one_to_two"),
-        "two beside one": _apart(two, one),
     }
+    if back:
+        together(1, whole, cfg, one)
+        together(2, resumed, cfg, folder / "one_to_two", one)
+        found["one to one"] = json.loads((one / "wrong.json").read_text())
+        found["one to two"] = _apart(one, folder / "one_to_two")
+    return found
 
 
 def _recorded(ranks: Ranks, cfg: DictConfig, folder: Path) -> tuple[build.House, Records]:
@@ -167,9 +168,10 @@ def _distance(left: Any, right: Any, path: str) -> tuple[float, list[str]]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder, *houses = sys.argv[1:]
+    folder, *houses = [argument for argument in sys.argv[1:] if argument != "--one-way"]
+    back = len(houses) + 2 == len(sys.argv)
     for house in houses:
-        print(json.dumps({house: compared(house, Path(folder) / re.sub("[/=]", "-", house))}), flush=True)
+        print(json.dumps({house: compared(house, Path(folder) / re.sub("[/=]", "-", house), back=back)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -96,11 +96,13 @@ def test_sigterms_at_once_are_one_request_and_ctrl_c_behind_one_is_another() -> 
 def test_a_lost_connection_and_a_schedulers_warning_are_requests_where_nobody_hears_them(number: int) -> None:
     saver = object.__new__(Saver)
     saver.stop, heard = False, list[int]()
-    with StopCleanly(saver):
-        os.kill(os.getpid(), number)
-        assert saver.stop
-    saver.stop, old = False, signal.signal(number, signal.SIG_IGN)
+    old = signal.signal(number, signal.SIG_DFL)  # these tests may run under nohup themselves
     try:
+        with StopCleanly(saver):
+            os.kill(os.getpid(), number)
+            assert saver.stop
+        saver.stop = False
+        signal.signal(number, signal.SIG_IGN)
         with StopCleanly(saver):
             os.kill(os.getpid(), number)  # nohup
             signal.signal(number, lambda got, _: heard.append(got))

@@ -108,7 +108,7 @@ def _hub(source: str, key: str) -> Iterator[Record]:
     local = f"without a network give local files: {key}=[<file>.jsonl], or HF_HUB_OFFLINE=1 for a cached copy"
     try:
         loaded = load_dataset(name, config, data_dir=data_dir, split=split, revision=revision)
-    except (OSError, ValueError) as error:  # offline, unknown name, gated, unknown config or split: all of these two
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:  # offline, unknown, gated, a script
         raise ValueError(f"{key} has {source!r}, which cannot be loaded ({_line(error)}); {local}") from error
     for number, content in enumerate(loaded, start=1):
         yield f"{source}:row {number}", content

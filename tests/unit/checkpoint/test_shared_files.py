@@ -47,9 +47,8 @@ def grow(store: Store, generator: np.random.Generator, num: int) -> None:
         problem = PROBLEMS[int(generator.integers(len(PROBLEMS)))]
         add(store, a_prefix(problem, tokens, value=float(generator.random())), done=float(generator.random()))
     store.problems.converted[0] = (5, int(generator.integers(60)))
-    rows = store.shelf.all_rows()
+    rows, store.step = store.shelf.all_rows(), max(store.step + 1, 0)
     store.write_scores(rows[:3], generator.random(3)[: len(rows)], generator.random(3)[: len(rows)], store.step)
-    store.step += 1
 
 
 def write(folder: Path, store: Store, turns: Turns, kept: int = 2) -> Path:

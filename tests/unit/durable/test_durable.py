@@ -46,6 +46,20 @@ def test_contents_and_names_are_synced_before_and_after_the_rename(
     assert (folder / "x").read_text() == "1" and os.listdir(tmp_path) == ["a"]
 
 
+def test_a_file_of_two_names_is_not_synced_again_but_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, trail, fsync = tmp_path / "a.tmp", list[str](), os.fsync
+    beside.mkdir()
+    (tmp_path / "x").write_text("1")
+    durable.share(tmp_path / "x", beside / "x")
+    (beside / "y").write_text("2")
+    monkeypatch.setattr(os, "fsync", lambda h: (trail.append(os.readlink(f"/proc/self/fd/{h}")), fsync(h))[1])
+    durable.put_folder(beside, tmp_path / "a")
+    assert trail == [str(beside / "y"), str(beside), str(tmp_path)]
+    assert (tmp_path / "a" / "x").samefile(tmp_path / "x")
+
+
 def test_an_older_folder_is_replaced(tmp_path: Path) -> None:
     for text in ("1", "2"):
         (tmp_path / "a.tmp").mkdir()

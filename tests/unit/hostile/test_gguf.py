@@ -146,6 +146,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "more heads than width": lambda: made(llama__attention__head_count=(4, number(1 << 20))),
     "a context of 2^40": lambda: made(llama__context_length=(10, struct.pack("<Q", 1 << 40))),
     "more tokens than rows": lambda: made(tokenizer__ggml__tokens=(9, struct.pack("<IQ", 8, 3) + text("a") * 3)),
+    "tokens that are a number": lambda: made(tokenizer__ggml__tokens=(4, number(2))),
     "tokens that are one text": lambda: made(tokenizer__ggml__tokens=(8, text("ab"))),
 }   # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Model folders of strangers: their code does not run unless it is asked for, and whatever their files say is one line."""
+"""Model folders of strangers: their code does not run unless it is asked for; whatever their files say is one line."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "weights of another model": put("model.safetensors", safe(
         {"x": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}})),
     "weights that are a pickle": lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin") and None,
-    "an index that leads out": lambda f: ((f / "model.safetensors").unlink(), put("model.safetensors.index.json", json.dumps(
-        {"metadata": {}, "weight_map": {"x": "../../../../etc/passwd"}}))(f)) and None,
+    "an index that leads out": lambda f: (f / "model.safetensors").unlink() or put(
+        "model.safetensors.index.json", '{"metadata": {}, "weight_map": {"x": "../../../../etc/passwd"}}')(f),
     "no tokenizer": lambda f: (f / "tokenizer.json").unlink(),
     "an empty tokenizer": put("tokenizer.json", ""),
     "a tokenizer of another kind": put("tokenizer.json", '{"model": {"type": "Evil"}}'),

@@ -19,7 +19,7 @@ class Alone(Ranks):
     """Rank ``rank`` of ``size``, without a process group: for what needs no exchange."""
 
     def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size, self._opened, self._store = rank, size, False, None
+        self.rank, self.size, self._opened, self._store, self._timeout_s = rank, size, False, None, None
 
 
 @pytest.mark.parametrize(
@@ -148,3 +148,9 @@ def test_a_rank_that_hangs_is_waited_for_as_long_as_asked(tmp_path: Path) -> Non
         "RanksLost: rank 0 waited 1 s for another rank at a sum (run.ranks_timeout_s): it hangs, or is slower than that"
     )
     assert 0.9 < float((tmp_path / "waited").read_text()) < 20.0
+
+
+def test_what_is_no_loss_is_told_in_torchs_words() -> None:
+    told = "rank 1 lost another rank at a sum: torch says: tensors of two lengths$"
+    with pytest.raises(RanksLost, match=told), Alone(1, 2)._exchange("a sum"):
+        raise RuntimeError("tensors of two lengths\nand a trace")

@@ -101,6 +101,12 @@ def add(store: Store, prefix: Prefix, *, done: float = 0.5, quarantined: bool = 
     return store.add([a_proposal(prefix)], done_frac=done, judged=lambda _: verdict, td=lambda _: 0.0)[0]
 
 
+def remove(store: Store, row: int) -> None:
+    number = int(store.shelf.columns["problem"][row])
+    store.shelf.remove(row)
+    store.booked([number])
+
+
 def row_of(store: Store, problem: Problem, tokens: Tokens) -> int:
     row = store.shelf.find(Start(problem=problem, prefix=tokens).key)
     assert row is not None, tokens

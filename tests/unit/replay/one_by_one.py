@@ -11,6 +11,7 @@ from rrl.replay.intake import Added
 from rrl.replay.posterior import posterior_mean
 from rrl.replay.sleep import NEVER, asleep
 from rrl.replay.store import Store
+from tests.unit.replay.builders import remove
 
 
 def worst_row(store: Store, rows: list[int], *, protect_early: bool, newcomer: float) -> int | None:
@@ -50,13 +51,13 @@ def add_singly(store: Store, prefix: Prefix, *, done_frac: float, verdict: str, 
             return Added("refused_duplicate", 0)
         below = [row for row in unconverted if stored[row][: len(mine)] == mine] if not quarantined else []
         for row in below:
-            _remove(store, row)
+            remove(store, row)
         evicted = len(below)
     if len(shelf.rows_of(number)) >= rules.slots_per_problem or len(store) >= rules.capacity:
         victim = None if quarantined else _victim(store, number, prefix.born_value, done_frac < EARLY_UNTIL)
         if victim is None:
             return Added("refused_worse", evicted)
-        _remove(store, victim)
+        remove(store, victim)
         evicted += 1
     row = shelf.reserve(number)
     shelf.write(np.array([row]), {
@@ -70,12 +71,6 @@ def add_singly(store: Store, prefix: Prefix, *, done_frac: float, verdict: str, 
     }, np.array(mine, dtype=np.int32), np.array([len(mine)]))
     store.booked([number])
     return Added("admitted", evicted)
-
-
-def _remove(store: Store, row: int) -> None:
-    number = int(store.shelf.columns["problem"][row])
-    store.shelf.remove(row)
-    store.booked([number])
 
 
 def _victim(store: Store, number: int, newcomer: float, newcomer_early: bool) -> int | None:

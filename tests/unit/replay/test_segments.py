@@ -13,9 +13,10 @@ import pytest
 from rrl import checkpoint, durable
 from rrl.replay import number_files, segments, token_files
 from rrl.replay.number_files import BLOCK, NumberFiles, lay_over
+from rrl.replay.segment_files import not_kept
 from rrl.replay.segments import Part, Turns
 from rrl.replay.store import Store
-from tests.unit.replay.builders import a_prefix, a_problem, a_replay, a_store, add, fill, same
+from tests.unit.replay.builders import a_prefix, a_problem, a_replay, a_store, add, fill, remove, same
 
 PROBLEMS = [a_problem(f"p{i}", solution=(3, 4), answer=f"a{i}", max_response=50) for i in range(7)]
 
@@ -38,7 +39,7 @@ def churn(store: Store, generator: np.random.Generator, num: int) -> None:
     store.write_scores(some, generator.random(len(some)), generator.random(len(some)), 3)
     store.problems.columns["root_value"][: len(store.problems)] = generator.random(len(store.problems))
     store.problems.converted[int(generator.integers(len(store.problems)))] = (5, int(generator.integers(60)))
-    store.step += 1
+    store.step = max(store.step + 1, 0)
 
 
 def saving(store: Store, folder: Path, kept: int = 1) -> Callable[[], Path]:
@@ -79,11 +80,12 @@ def test_a_checkpoint_adds_what_is_new_and_links_the_rest(tmp_path: Path) -> Non
     second = save()
     new = names(second) - names(first)
     assert {name.split("_")[-1] for name in new} == {"numbers.safetensors", "tokens.safetensors"}
-    assert names(first) < names(second) and len(names(first, "tokens")) > 8   # of 500 tokens each
+    assert names(first, "tokens") < names(second, "tokens") and len(names(first, "tokens")) > 8   # of 500 tokens each
+    assert names(first, "problems") == names(second, "problems")
     tokens, = (name for name in new if "tokens" in name)
     from safetensors.numpy import load_file
     assert load_file(second / tokens)["tokens"].tolist() == [61, 62, 63]
-    for name in names(first):
+    for name in names(first) & names(second):
         assert (first / name).samefile(second / name)
     assert names(save()) == names(second)   # nothing is new
 
@@ -107,7 +109,7 @@ def test_a_place_taken_by_the_same_prefix_again_is_the_youngest(tmp_path: Path) 
     for token in (3, 4):
         add(store, a_prefix(PROBLEMS[0], (token,)))
     save()
-    store._remove(store.shelf.rows_of(0)[0])
+    remove(store, int(store.shelf.rows_of(0)[0]))
     add(store, a_prefix(PROBLEMS[0], (3,)))   # takes the same place
     assert read(save())["shelf"]["tokens"].tolist() == [4, 3]
 
@@ -205,15 +207,28 @@ def test_columns_are_what_they_were_after_any_changes_by_hand() -> None:
         written[len(written)] = {name: array.copy() for name, array in arrays.items()}
         return len(written) - 1
 
-    files, column = NumberFiles(), np.arange(2.5 * BLOCK)
+    files, column = NumberFiles(), np.arange(6.5 * BLOCK)
     files.write({"x": column}, put)
-    column[[3, 2 * BLOCK]] = -1.0, -0.0
+    column[[3, 6 * BLOCK]] = -1.0, -0.0
     files.write({"x": column}, put)
-    assert written[1]["x.blocks"].tolist() == [0, 2]
+    assert written[1]["x.blocks"].tolist() == [0, 6]
     assert len(written[1]["x.values"]) == BLOCK + BLOCK // 2
-    files.write({"x": np.append(column, 7.0)}, put)
-    assert written[2]["x.blocks"].tolist() == [2] and len(files.pile.sizes) == 3
+    column = np.append(column, 7.0)
+    files.write({"x": column}, put)
+    assert written[2]["x.blocks"].tolist() == [6] and sorted(files.sizes) == [0, 1, 2]
+    column[[BLOCK, 2 * BLOCK]] = -2.0   # 3 of the first file's 7 blocks are left then: they are written anew
+    files.write({"x": column}, put)
+    assert written[3]["x.blocks"].tolist() == [1, 2, 3, 4, 5] and sorted(files.sizes) == [1, 2, 3]
+    files.write({"x": column}, put)
+    assert len(written) == 4   # nothing changed
     read = dict[str, np.ndarray]()
-    for number in sorted(files.pile.sizes):
+    for number in sorted(files.sizes):
         lay_over(read, written[number])
-    assert read["x"].tobytes() == np.append(column, 7.0).tobytes()
+    assert read["x"].tobytes() == column.tobytes()
+
+
+def test_many_files_of_one_size_become_one_and_large_ones_are_left() -> None:
+    sizes = {1: 900, 2: 700} | dict.fromkeys(range(3, 12), 20) | {12: 70, 13: 100}
+    live = np.array([0, 900, 300, *[20] * 9, 70, 50])
+    assert not_kept(sizes, live, limit=1000) == [2, *range(3, 12)]   # 2: mostly dead; 3 to 11: nine of 16 to 31
+    assert not_kept({n: sizes[n] for n in (1, *range(3, 11), 12, 13)}, live, limit=1000) == []   # 13: half of it lives

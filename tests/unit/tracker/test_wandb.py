@@ -265,6 +265,7 @@ def test_a_resumed_run_goes_on_under_its_id_and_tells_no_step_twice(wandb_tracke
 def killed_while_w_and_b_wrote(folder: Path, last: int) -> None:
     """Cut the only transaction file in the middle of the row behind step ``last``: the rest was never written."""
     (path,) = logs_of(folder)
+    read_back(path)   # until its process has written everything: what it wrote later would mend the cut
     data = path.read_bytes()
     for end in range(len(data), 0, -1):
         if [row[STEP] for row in history_in(data[:end])][-1:] == [last]:
