@@ -130,7 +130,7 @@ class Sampled:
 
     def now(self, progress: Progress) -> Metrics:
         """Evaluate. Metrics that are undefined here (no hard problem, no known prefix) are absent."""
-        n, metrics = self._num_samples, {}
+        n, metrics = self._num_samples, dict[str, float]()
         solved = {
             name: self._count_solved([Start(problem=p) for p in group], n, progress.step, f"evaluate.{name}")
             for name, group in self._groups.items() if group

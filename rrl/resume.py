@@ -38,8 +38,8 @@ def find(resume: str) -> Path:
         raise ValueError("resume is empty; expected a run folder, a checkpoint folder or 'latest': was a variable of "
                          "the shell not set? resume=null begins a new run")  # fmt: skip
     if resume == "latest":
-        found = [p for p in Path("outputs").glob("**/checkpoints") if any(p.glob("step_*/meta.json"))]
-        runs = sorted(found, key=lambda p: p.stat().st_mtime)
+        begun = [p for p in Path("outputs").glob("**/checkpoints") if any(p.glob("step_*/meta.json"))]
+        runs = sorted(begun, key=lambda p: p.stat().st_mtime)
         if not runs:
             raise ValueError("resume is 'latest', but no run under outputs/ has checkpoints; name a run folder")
         log.info("resume=latest is %s", runs[-1].parent)  # by the clocks of the machines that wrote them

@@ -20,7 +20,7 @@ from rrl import checkpoint, loop, manifest
 from rrl.build import House
 from rrl.records import Progress
 from rrl.saver import Saver, first_progress, restore
-from rrl.train import plain_config
+from rrl.stored import plain_config
 from tests.child import Ended, in_child
 from tests.small import composed, small_house
 
