@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-
 Values = np.ndarray | Sequence[float | int] | float | int
 """Of one column at several rows: one each, or one for all."""
 
