@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+Values = np.ndarray | Sequence[float | int] | float | int
+"""Of one column at several rows: one each, or one for all."""
 
 
 class Columns:
@@ -60,7 +63,7 @@ class Columns:
             self._grow(self._size + max(self._size // 4, 64))
         return row
 
-    def write(self, rows: np.ndarray, values: Mapping[str, np.ndarray | float | int | bool]) -> None:
+    def write(self, rows: np.ndarray, values: Mapping[str, Values]) -> None:
         """Fill reserved places, oldest first: an array for each column, or one number that all of them get."""
         assert values.keys() == self._dtypes.keys(), sorted(values.keys() ^ self._dtypes.keys())
         for name, value in values.items():

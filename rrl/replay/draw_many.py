@@ -76,7 +76,8 @@ def pick_rows(
     noise = RowNoise(seed, "replay.states", step, keys)
     tie, other = noise.random(len(rows)), noise.random(len(rows))
     by_selection = coins >= mixture.eps_uniform + mixture.eps_stale
-    asked = np.flatnonzero((by_selection & (np.arange(max_per_problem) < groups.nums[:, None])).any(axis=1)[of])
+    asks: np.ndarray = np.any(by_selection & (np.arange(max_per_problem) < groups.nums[:, None]), axis=1)
+    asked = np.flatnonzero(asks[of])
     scores = np.zeros(len(rows))
     if len(asked):
         candidates = store.candidates_of_many(rows[asked], reads, step)

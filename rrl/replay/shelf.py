@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rrl.replay.arena import Arena, Whole
-from rrl.replay.columns import Columns
+from rrl.replay.columns import Columns, Values
 from rrl.replay.eviction import KEEP, QUARANTINE
 from rrl.replay.key_index import KeyIndex
 
@@ -113,7 +113,7 @@ class Shelf:
         return row
 
     def write(
-        self, rows: np.ndarray, values: Mapping[str, np.ndarray | float | int], tokens: np.ndarray, lengths: np.ndarray
+        self, rows: np.ndarray, values: Mapping[str, Values], tokens: np.ndarray, lengths: np.ndarray
     ) -> None:
         """Fill reserved places, oldest first.
 
@@ -123,7 +123,7 @@ class Shelf:
         """
         starts = np.cumsum(lengths) - lengths
         depth = np.add.reduceat(tokens >= 0, starts, dtype=np.int32)  # given tokens are negative
-        place = {"offset": self._arena.append(tokens) + starts, "length": lengths, "depth": depth}
+        place: dict[str, Values] = {"offset": self._arena.append(tokens) + starts, "length": lengths, "depth": depth}
         self.columns.write(rows, {**values, **place})
         self._row_of_key.insert(rows, self.columns["key"], self.columns.alive)
 

@@ -134,14 +134,15 @@ class Store:
 
     def candidates_of_many(self, rows: np.ndarray, reads: Collection[str], step: int) -> Candidates:
         """Entries of any problems for a selection that ranks row by row; columns that it does not read are zeros."""
-        p, numbers, zeros = self.problems.columns, self.shelf.columns["problem"][rows], {"i": np.int64(0), "f": 0.0}
+        p, numbers = self.problems.columns, self.shelf.columns["problem"][rows]
+        zeros = {"i": np.zeros(1, dtype=np.int64), "f": np.zeros(1)}
         columns = {
             name: self.candidate_column(name, rows, step) if name in reads
             else np.broadcast_to(zeros[self.shelf.columns[_AGES.get(name, name)].dtype.kind], len(rows))
             for name in CANDIDATE_COLUMNS
         }  # fmt: skip
-        roots = {name: p[name][numbers] if name in reads else 0.0 for name in ("root_success", "root_value")}
-        return Candidates(problem="", **columns, **roots)
+        success, value = (p[name][numbers] if name in reads else 0.0 for name in ("root_success", "root_value"))
+        return Candidates(problem="", **columns, root_success=success, root_value=value)
 
     def write_scores(self, rows: np.ndarray, mean: np.ndarray, std: np.ndarray, step: int) -> None:
         """Book a re-scoring of ``rows``."""
