@@ -56,7 +56,7 @@ def _torn(campaign: Campaign) -> Iterator[dict[str, Any]]:
 
 
 def _failing(campaign: Campaign) -> Iterator[dict[str, Any]]:
-    for number in (1, 12):
+    for number in (1, 5):
         yield _struck(campaign, "failing write", f"link number {number}: EIO", faults.failing(os, "link", number), 1)
         yield _struck(campaign, "failing write", f"link number {number}: EXDEV, copied",
                       faults.failing(os, "link", number, errno.EXDEV), 0)  # fmt: skip
