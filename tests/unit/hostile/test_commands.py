@@ -40,9 +40,9 @@ def typed(module: str, arguments: Sequence[str], at: Path) -> Answer:
     """A command as if typed, in a process forked from this one."""
     main = importlib.import_module(module).main
 
-    def direct() -> object:   # past what captures this process's output
+    def direct() -> None:   # past what captures this process's output; as an installed script ends
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        return main()
+        raise SystemExit(main())
 
     out, err = at / "out.txt", at / "err.txt"
     before = os.getcwd()
