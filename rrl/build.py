@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rrl import protocols as doors
 from rrl.annotations import fit, is_target
-from rrl.capacity import enough
+from rrl.capacity import check_room, enough
 from rrl.exploration import Exploration
 from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
@@ -174,6 +174,8 @@ def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
         if type(value) is not int or not bound <= value < 2**63:
             why = f" (the number of ranks is {ranks.size})" if ranks.size > 1 and bound > 1 else ""
             raise ValueError(f"run.{key} is {value!r}; expected an integer >= {bound}{why}")
+    rows = max(cfg.run.starts_per_step, cfg.run.warm_up.starts) * cfg.run.samples_per_start
+    check_room(8.0 * rows, f"a step of {rows:,} rows", {"run": OmegaConf.to_container(cfg.run)})  # a pointer a row
     least_rows: int = getattr(get_class(cfg.value._target_), "min_samples_per_start")  # noqa: B009  (of any class)
     if cfg.run.samples_per_start < least_rows:
         raise ValueError(

@@ -73,7 +73,7 @@ def check_choices(argv: Sequence[str]) -> None:
     Raises:
       ValueError: an argument is such a one.
     """
-    for argument in argv:
+    for argument in (" ".join(word.split()) for word in argv):
         group, _, value = argument.lstrip("+~").partition("=")
         inside = value.strip().removeprefix("[")
         if value.strip().startswith("[") and re.fullmatch("[a-z_/]+", group) and _options(group) and "[" in inside:

@@ -55,11 +55,11 @@ def test_our_own_is_let_build(node: dict[str, Any]) -> None:
     ("job_logging/handlers/file/class", "os.system"), ("job_logging/handlers/file/()", "os.system"),
     ("job_logging/formatters/simple/()", "${evil}"), ("job_logging/handlers", "${evil}"),
     ("job_logging/handlers/console/stream", "ext://os.environ"), ("job_logging/handlers/console/stream", "${.x}//os.x"),
-    ("job_logging/handlers/file/filename", "/home/somebody/.profile"),
+    ("job_logging/handlers/file/filename", "/etc/profile"),
     ("job_logging/handlers/file/filename", "${hydra.runtime.output_dir}/../../.profile"),
     ("job_logging/handlers/file/filename", "ext://os.x"), ("hydra_logging/filters/x/()", "os.system"),
     ("hydra_logging", EVIL), ("hydra_logging/loggers/x/handlers", ["ext://evil.x"]),
-    ("job/env_set", {"LD_PRELOAD": "/tmp/x.so"}), ("job/env_set", {"RRL_TARGETS": "os."}),
+    ("job/env_set", {"LD_PRELOAD": "/lib/x.so"}), ("job/env_set", {"RRL_TARGETS": "os."}),
     ("job/env_set", {"PYTHONPATH": "/tmp"}), ("job/env_set", {VARIABLE: "1"}), ("job/env_set", {"WANDB_BASE_URL": "x"}),
 ])  # fmt: skip
 def test_anything_else_is_refused_by_its_key(node: dict[str, Any], dotted: str, value: Any) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rrl.hosts.task import HostCodec
 from rrl.hosts.trajectories import Trajectory, read
-from tests.fuzz.targets import Bytes
+from tests.text import chat_tokenizer
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=4)
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.just("user") | SCALARS, "content": SCALARS}), max_size=2)
@@ -25,6 +26,7 @@ ROWS = st.fixed_dictionaries({}, optional={
 })   # fmt: skip
 LINES = st.one_of(ROWS.map(lambda row: json.dumps(row).encode()), st.binary(max_size=20), SCALARS.map(
     lambda v: json.dumps(v).encode()), st.sampled_from([b"[" * 100_000, b'{"prompt": ' * 20_000, b"\xff\xfe"]))
+CODEC = HostCodec(chat_tokenizer())
 GOOD: dict[str, Any] = {"prompt": "a", "completion": "b", "reward": 1.0}
 
 
@@ -33,7 +35,7 @@ def rows_of(data: bytes) -> list[Trajectory]:
         path = Path(folder) / "rows.jsonl"
         path.write_bytes(data)
         try:
-            return list(read([path], Bytes()))   # type: ignore[arg-type]
+            return list(read([path], CODEC))
         except ValueError as error:
             assert f"{path}:" in str(error) and "\n" not in str(error) and len(str(error)) < 500, error
     return []
@@ -60,4 +62,4 @@ def test_what_is_wrong_is_said(tmp_path: Path, changed: dict[str, Any], said: st
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | changed) + "\n")
     with pytest.raises(ValueError, match=f"rows.jsonl:2: {said}"):
-        list(read([path], Bytes()))   # type: ignore[arg-type]
+        list(read([path], CODEC))
