@@ -42,6 +42,9 @@ NEVER_LIVE = {
     "replay/selection": "thompson; other selections below",
     "replay/store/shelf/columns/status": "KEEP is 0; nothing is quarantined here; unit/replay",
     "replay/store/problems/columns/parked": "no problem is mastered in eight steps; unit/replay",
+    "replay/store/shelf/columns/value_std": "a single critic gives none",
+    "replay/store/shelf/columns/fails_in_a_row": "with dead_after=1 each failure is a nap, which begins anew at 0",
+    "replay/store/shelf/columns/parent_reward": "all that is stored here was cut from attempts of score 0",
     "recall": "none; other recalls below",
 }
 WITHOUT_EFFECT = {
