@@ -51,9 +51,7 @@ TOP = (
 )  # fmt: skip
 """Keys of a composed config."""
 
-ROOMS = TOP[: TOP.index("tracker")]
-"""Those that name an object each."""
-
+ROOMS = TOP[: TOP.index("tracker")]  # those that name an object each
 _NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,100}")
 
 

@@ -233,7 +233,10 @@ def _join(node: Any, tensors: dict[str, torch.Tensor], folder: Path) -> Any:
     if "__tensor__" in node:
         return tensors[node["__tensor__"]]
     if "__array__" in node:
-        return tensors[node["__array__"]].numpy().astype(node["dtype"])
+        held, dtype = tensors[node["__array__"]].numpy(), np.dtype(node["dtype"])
+        if not np.can_cast(held.dtype, dtype, "same_kind") and (held.dtype.kind, dtype.kind) != ("i", "u"):
+            raise ValueError(f"{node['__array__']} holds {held.dtype}; expected {dtype}")
+        return held.astype(dtype)
     if "__text__" in node:
         return np.array(node["__text__"], dtype=str)
     return {k: _join(v, tensors, folder) for k, v in node.items()}

@@ -11,6 +11,7 @@ from rrl.types import Tokens
 MAX_HOLE_FRAC = 0.25  # of the used part; beyond it one copy of the live tokens is cheaper than the memory
 _GROWTH = 1.25  # of the memory when it is full: both copies stand side by side for a moment
 _AT_ONCE = 1 << 20  # tokens moved at a time: the indices of a move take four times their memory
+_MOST_SHARED = 1 << 20  # beyond any vocabulary; what a damaged or foreign store holds is not worth its memory
 _SMALL = 1024  # tokens below which nobody minds holes
 
 
@@ -97,6 +98,8 @@ class Whole:
     def list(self, values: np.ndarray) -> list[int]:
         """As ``values.tolist()``."""
         reach = max(int(values.max(initial=0)), -1 - int(values.min(initial=0))) + 1
+        if reach > _MOST_SHARED:
+            return values.tolist()  # type: ignore[no-any-return]
         if 2 * reach > len(self._objects):
             size = 1 << reach.bit_length()
             self._objects = np.array([*range(size), *range(-size, 0)], dtype=object)

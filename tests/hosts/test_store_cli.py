@@ -81,9 +81,9 @@ def test_prime_rl_rollouts_are_read_with_their_steps_and_exact_ids(tmp_path: Pat
 @pytest.mark.parametrize(("line", "message"), [
     ("{not json", "rows.jsonl:2: this is no JSON"),
     ([1], "rows.jsonl:2: a list; expected an object with prompt, completion and reward"),
-    ({"prompt": "<2>", "completion": "<5>"}, "rows.jsonl:2: reward is None; expected a finite number"),
-    ({"prompt": "<2>", "completion": "<5>", "reward": True}, "reward is True"),
-    ('{"prompt": "<2>", "completion": "<5>", "reward": NaN}', "reward is nan"),
+    ({"prompt": "<2>", "completion": "<5>"}, "rows.jsonl:2: reward is null; expected a finite number"),
+    ({"prompt": "<2>", "completion": "<5>", "reward": True}, "reward is true"),
+    ('{"prompt": "<2>", "completion": "<5>", "reward": NaN}', "reward is NaN"),
     ({"prompt": 7, "completion": "<5>", "reward": 1}, "prompt is 7; expected a text, chat messages or token ids"),
     ({"prompt": "<2>", "completion": [1.5], "reward": 1}, r"completion is [1.5]; expected a text"),
     ({"prompt": "<2>", "completion": "", "reward": 1}, "completion has no token"),

@@ -82,7 +82,7 @@ PLANTS = (
          "np.zeros_like(parked)"),
     ), ("tests/unit/replay/test_observe.py", "tests/unit/replay/test_store.py")),
     Plant("self-reinforcement: a solved problem is still credited and admitted", (
-        ("rrl/replay/problem_table.py", "return bool(self.columns[\"root_success\"][number] >= self._retire_at)", "return False"),
+        ("rrl/replay/problem_table.py", "found: np.ndarray = self.columns[\"root_success\"][numbers] >= self._retire_at", "found: np.ndarray = np.zeros(len(numbers), dtype=bool)"),
     ), ("tests/unit/replay/test_observe.py", "tests/unit/replay/test_store.py")),
     Plant("self-reinforcement: failed replays are credited", (
         ("rrl/replay/replay.py", "row = self.store.shelf.find(attempt.start.key) if attempt.solved else None",
@@ -177,7 +177,7 @@ PLANTS = (
         ("rrl/replay/remember.py", "boundaries = past_given(cut.boundaries(attempt), attempt.response)", "boundaries = cut.boundaries(attempt)"),
     ), ("tests/unit/replay/test_given.py",)),
     Plant("given tokens count as depth", (
-        ("rrl/replay/shelf.py", "\"depth\": len(sampled(tokens))", "\"depth\": len(tokens)"),
+        ("rrl/replay/shelf.py", "\"depth\": depth}", "\"depth\": lengths}"),
     ), ("tests/unit/replay/test_given.py",)),
     Plant("success is evaluated behind the right prefix", (
         ("rrl/evaluate.py", "name: self._count_solved([Start(problem=p) for p in group]",
