@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -78,32 +78,24 @@ class Fullest:
         first = block + 1 + _lowest(behind) if behind else _lowest(blocks)
         return first * _BLOCK + _lowest(bits[first])
 
-    def ahead(self, num: int, after: int) -> list[int]:
-        """The next ``num`` problems that give way, if only they change: each gives one entry, and none gets one.
+    def ahead(self, coming: Sequence[int], after: int) -> list[int]:
+        """Which problems give way if each of ``coming`` gets one more entry, in order; no count stays changed.
 
-        Example: counts (2, 3, 3, 1), three of them, after 1 -> [2, 1, 0].
+        Example: counts (2, 3, 3, 1), one more each for 0, 3, 3, after 1 -> [2, 0, 1].
         """
         given = list[int]()
-        for count in range(self._most, 0, -1):
-            if self._bits.get(count):
-                given += self._in_turn(count, num - len(given), given[-1] if given else after)
-            if len(given) >= num:
+        for problem in coming:
+            one = self.behind(after)
+            if one is None:
                 break
+            self.add(one, -1)
+            self.add(problem, 1)
+            given.append(one)
+            after = one
+        for one, problem in zip(given, coming, strict=False):
+            self.add(problem, -1)
+            self.add(one, 1)
         return given
-
-    def _in_turn(self, count: int, num: int, after: int) -> list[int]:
-        """At most ``num`` problems that own ``count`` entries, from behind ``after`` on and around."""
-        bits, found = self._bits[count], list[int]()
-        block, place = divmod(after + 1, _BLOCK)
-        behind = bits.get(block, 0) >> place << place
-        others = sorted(other for other in bits if other != block)
-        cut = bisect_left(others, block)
-        turns = [(other, bits[other]) for other in (*others[cut:], *others[:cut])]
-        for turn, some in ((block, behind), *turns, (block, bits.get(block, 0) ^ behind)):
-            while some and len(found) < num:
-                found.append(turn * _BLOCK + _lowest(some))
-                some &= some - 1
-        return found
 
 
 def _lowest(bits: int) -> int:
@@ -157,9 +149,9 @@ class Crowding:
         """The problem that gives an entry up, None where no entry may go. ``after``: the one that gave the last."""
         return self._count(shelf, protect_early).behind(after)
 
-    def ahead(self, shelf: Shelf, num: int, *, protect_early: bool, after: int) -> list[int]:
-        """The next ``num`` problems that are likely to give way."""
-        return self._count(shelf, protect_early).ahead(num, after)
+    def ahead(self, shelf: Shelf, coming: Sequence[int], *, protect_early: bool, after: int) -> list[int]:
+        """Which problems give way if every newcomer is let in."""
+        return self._count(shelf, protect_early).ahead(coming, after)
 
     def _count(self, shelf: Shelf, protect_early: bool) -> Fullest:
         known = self._unprotected if protect_early else self._all

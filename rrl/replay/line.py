@@ -50,7 +50,7 @@ class Line:
         own = [n for n, num in coming.items() if fills or len(shelf.rows_of(n)) + num > rules.slots_per_problem]
         ahead = list[int]()
         if fills:
-            ahead = self._crowding.ahead(shelf, len(numbers), protect_early=protect, after=self.last_evicted)
+            ahead = self._crowding.ahead(shelf, numbers, protect_early=protect, after=self.last_evicted)
         asked = [n for n in dict.fromkeys([*own, *ahead]) if shelf.rows_of(n)]
         if not asked:
             return

@@ -24,8 +24,8 @@ def test_the_fullest_problem_comes_round_robin() -> None:
     for problem, count in enumerate((2, 3, 3, 1)):
         fullest.put(problem, count)
     assert [fullest.behind(after) for after in (-1, 1, 2, 99_999)] == [1, 2, 1, 1]
-    assert Fullest().behind(-1) is None and Fullest().ahead(1, -1) == []
-    assert fullest.ahead(3, 1) == [2, 1, 0] and fullest.ahead(3, 2) == [1, 2, 0] and fullest.ahead(9, 0) == [1, 2, 0, 3]
+    assert Fullest().behind(-1) is None and Fullest().ahead([3], -1) == []
+    assert fullest.ahead([0, 3, 3], 1) == [2, 0, 1]     # 2 3 3 1 -> 3 3 2 1 -> 2 3 2 2 -> 2 2 2 3
     assert [fullest.behind(after) for after in (-1, 1, 2)] == [1, 2, 1]     # nothing stayed
 
 
