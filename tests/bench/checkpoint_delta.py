@@ -27,7 +27,7 @@ from rrl import checkpoint
 from rrl.replay.segments import Turns
 from rrl.replay.store import Store
 from tests.bench.rows import write_csv
-from tests.bench.store_scale import SLOTS, a_state, proposals
+from tests.bench.store_scale import SLOTS, a_state, prefixes, proposals, put
 from tests.unit.replay.builders import a_store
 
 STEPS, BATCH, BOOKED, RESCORE_EVERY = 50, 64, 512, 10
@@ -95,8 +95,7 @@ def measured(entries: int, full: bool, scratch: Path) -> Iterator[tuple[str, flo
     yield "second save, which begins the other line", taken[1], "s"
     steps, rescored = list[float](), list[float]()
     for step in range(2, 2 + STEPS):
-        for prefix, key in proposals(owners, BATCH, fresh):
-            store.add(prefix, key, done_frac=0.6, parent_reward=0.0, td=0.0, quarantined=False)
+        put(store, proposals(prefixes(owners, BATCH, fresh)))
         rows = store.shelf.all_rows()
         some = rows if step % RESCORE_EVERY == 0 else rng.choice(rows, BOOKED, replace=False)
         store.write_scores(some, rng.random(len(some)), rng.random(len(some)), step)
