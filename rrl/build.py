@@ -22,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from rrl import protocols as doors
 from rrl.annotations import fit, is_target
-from rrl.capacity import check_room, enough
+from rrl.capacity import enough
 from rrl.exploration import Exploration
-from rrl.metrics import CATALOGUE
 from rrl.ranks import Ranks
+from rrl.rng import check_seed
+from rrl.run_group import check_run
 from rrl.targets import check_target
 from rrl.tracker.all import Trackers
 
@@ -149,46 +150,16 @@ def validate(cfg: DictConfig, ranks: Ranks) -> None:
         raise ValueError(f"{unknown[0]} is not a key of the config; expected one of: {', '.join(TOP)}")
     if missing := [key for key in TOP if key not in cfg]:
         raise ValueError(f"{missing[0]} is missing in the config; expected the keys {', '.join(TOP)}")
+    if not isinstance(cfg.run, DictConfig):
+        raise ValueError(f"run is {cfg.run!r}; expected an option of that group (see rrl-train --help)")
     if odd := [key for key in ROOMS if not is_target(cfg[key])]:
         raise ValueError(f"{odd[0]} is {cfg[odd[0]]!r}; expected an option of that group (see rrl-train --help)")
     if not isinstance(cfg.name, str) or not _NAME.fullmatch(cfg.name):
         raise ValueError(f"name is {str(cfg.name)[:120]!r}; expected a text of 1 to 100 characters, without / and "
                          "control characters: it names the run's folder")
     check(OmegaConf.to_container(cfg, resolve=True))
-    _check_run(cfg, ranks)
-    if type(cfg.seed) is not int or cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed!r}; expected an integer >= 0")
-
-
-def _check_run(cfg: DictConfig, ranks: Ranks) -> None:
-    """Types and bounds of the group ``run``, which no constructor takes."""
-    least = {
-        "token_budget": 1, "starts_per_step": ranks.size, "samples_per_start": 1, "num_threads": 1,
-        "checkpoint_every": 1, "keep_checkpoints": 1, "warm_up.batches": 0, "warm_up.starts": ranks.size,
-        "resample_rounds": 0,
-    }  # fmt: skip
-    for key, bound in least.items():
-        value = OmegaConf.select(cfg.run, key)
-        if type(value) is not int or not bound <= value < 2**63:
-            why = f" (the number of ranks is {ranks.size})" if ranks.size > 1 and bound > 1 else ""
-            raise ValueError(f"run.{key} is {value!r}; expected an integer >= {bound}{why}")
-    rows = max(cfg.run.starts_per_step, cfg.run.warm_up.starts) * cfg.run.samples_per_start
-    check_room(8.0 * rows, f"a step of {rows:,} rows", {"run": OmegaConf.to_container(cfg.run)})  # a pointer a row
-    least_rows: int = getattr(get_class(cfg.value._target_), "min_samples_per_start")  # noqa: B009  (of any class)
-    if cfg.run.samples_per_start < least_rows:
-        raise ValueError(
-            f"run.samples_per_start is {cfg.run.samples_per_start}; the chosen value compares the rows of a start and "
-            f"needs >= {least_rows}; e.g. run.samples_per_start=8 run.starts_per_step=16, or value=critic"
-        )
-    if type(cfg.run.warm_up.admit) is not bool:
-        raise ValueError(f"run.warm_up.admit is {cfg.run.warm_up.admit!r}; expected true or false")
-    if cfg.run.keep_best is not None and cfg.run.keep_best not in CATALOGUE:
-        raise ValueError(f"run.keep_best is {cfg.run.keep_best!r}; expected the name of a metric, such as "
-                         "eval/hard_success, or null")
-    others = {"lesson_token_divisor", "constant_share", "keep_best", "ranks_timeout_s"}
-    known = {key.split(".")[0] for key in least} | others
-    if unknown := sorted(str(k) for k in set(cfg.run) - known):
-        raise ValueError(f"run.{unknown[0]} is not a key of run; expected one of: {', '.join(sorted(known))}")
+    check_run(cfg, ranks)
+    check_seed(cfg.seed)
 
 
 def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
@@ -229,12 +200,18 @@ def build(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> House:
 
 def build_policy(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> dict[str, Any]:
     """The pool of runtime objects up to codec, task and policy: where every house begins, and enough to evaluate."""
-    pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
-    pool["resolved_config"] = OmegaConf.to_container(cfg, resolve=True)
-    pool["codec"] = make(cfg.codec, "codec", **pool)
-    pool["task"] = make(cfg.task, "task", **pool)
+    pool = build_task(cfg, output_dir, ranks) | {"resolved_config": OmegaConf.to_container(cfg, resolve=True)}
     _check_lengths(pool["task"], cfg)
     pool["policy"] = make(cfg.policy, "policy", **pool)
+    return pool
+
+
+def build_task(cfg: DictConfig, output_dir: Path, ranks: Ranks) -> dict[str, Any]:
+    """The pool up to codec and task: enough to read what a store holds."""
+    check_seed(cfg.seed)
+    pool: dict[str, Any] = {"seed": cfg.seed, "ranks": ranks, "output_dir": output_dir}
+    pool["codec"] = make(cfg.codec, "codec", **pool)
+    pool["task"] = make(cfg.task, "task", **pool)
     return pool
 
 

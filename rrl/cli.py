@@ -38,7 +38,7 @@ def speak(program: str, command: Callable[[], Any], config_name: str) -> None:
       config_name: its primary config, whose keys are the choices.
     """
     open_streams()
-    sys.argv[1:] = argv = debug.taken(sys.argv[1:])
+    sys.argv[1:] = argv = debug.taken()
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing
     guard_secrets()

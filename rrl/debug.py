@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 
@@ -16,8 +17,9 @@ VARIABLE = "RRL_DEBUG"
 """Environment variable, 1 or 0: jobs that a command starts in processes of their own go by it."""
 
 
-def taken(argv: Sequence[str]) -> list[str]:
-    """``argv`` without the flag, which may stand anywhere in it and is remembered."""
+def taken(argv: Sequence[str] | None = None) -> list[str]:
+    """``argv`` (None: the command line) without the flag, which may stand anywhere in it and is remembered."""
+    argv = sys.argv[1:] if argv is None else argv
     asked = os.environ.get(VARIABLE) or os.environ.get("HYDRA_FULL_ERROR")  # the latter is set by us, too: see speak
     os.environ[VARIABLE] = "1" if FLAG in argv or asked == "1" else "0"
     return [word for word in argv if word != FLAG]

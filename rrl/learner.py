@@ -21,7 +21,7 @@ from rrl.ops.importance import trainer_terms
 from rrl.ops.joined_loss import JoinedLoss, Seen, Stretch, lesson_loss
 from rrl.ops.kl import ESTIMATORS, kl_loss
 from rrl.ops.minibatch import Part, cuts_of, minibatches
-from rrl.ops.optimizer import adam_state, linear_decay, load_adam_state, set_lr
+from rrl.ops.optimizer import adam_state, check_adam, linear_decay, load_adam_state, set_lr
 from rrl.ops.update_tally import UpdateTally, zero_advantage_frac
 from rrl.protocols import Objective, Policy
 from rrl.ranks import Ranks
@@ -74,8 +74,7 @@ class PolicyLearner:
         importance_cap: float,
     ) -> None:
         """See conf/learner/adam.yaml. Raises ValueError for numbers out of range."""
-        if len(betas) != 2:
-            raise ValueError(f"learner.betas is {betas}; expected two numbers")
+        check_adam(betas, eps, "learner")
         for name, x, least in (
             ("epochs", epochs, 1), ("minibatches", minibatches, 1), ("micro_batch_rows", micro_batch_rows, 0),
             ("micro_batch_tokens", micro_batch_tokens, 0), ("lr", lr, 0), ("kl_coef", kl_coef, 0),

@@ -8,7 +8,6 @@ large by a few bytes of JSON or of a GGUF header is refused before anything is m
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import safe_open
 
 from rrl.capacity import check_room
 from rrl.gguf_file import check_gguf
+from rrl.reading import json_of
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +81,10 @@ def _check_folder(folder: Path) -> None:
     and transformers names what is missing."""
     path, weights = folder / "config.json", folder / "model.safetensors"
     try:
-        config = json.loads(path.read_bytes()) if path.is_file() else {}
+        config = json_of(path.read_bytes()) if path.is_file() else {}
         if not isinstance(config, dict):
             raise ValueError(f"a {type(config).__name__}, not an object")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _Refused(f"whose config.json cannot be read ({error}); expected save_pretrained's") from error
     num_tensors = _MOST_COUNTED
     if weights.is_file():

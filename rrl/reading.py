@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 
 def odd_entry(folder: Path) -> str:
     """What in ``folder`` or below it is neither a file nor a folder: "state.json is a link"; "" where nothing is."""
@@ -42,10 +44,24 @@ def read_json(path: Path) -> Any:
       OSError: it cannot be read, or is none.
       ValueError: it is not JSON, nests too deeply, or has a key twice.
     """
+    return json_of(read_bytes(path), path.name, object_pairs_hook=_once)
+
+
+def json_of(text: str | bytes, name: str = "it", **options: Any) -> Any:
+    """``json.loads``, whose every refusal is a ValueError: of deep nesting Python's is none. name: for messages."""
     try:
-        return json.loads(read_bytes(path), object_pairs_hook=_once)
+        return json.loads(text, **options)
     except RecursionError as error:
-        raise ValueError(f"{path.name} nests too deeply") from error
+        raise ValueError(f"{name} nests too deeply") from error
+
+
+def yaml_of(text: str) -> Any:
+    """``yaml.safe_load``, whose every refusal is a ValueError."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import checkpoint
+from rrl.reading import yaml_of
 from rrl.stored import config_of
 from rrl.sweep.record import HARMLESS
 
@@ -128,8 +128,8 @@ def overrides_of(run: Path, now: Sequence[str]) -> list[str]:
     """What makes a resumed run an arm: the overrides that it began with, then those of this command line."""
     path = run / ".hydra" / "overrides.yaml"
     try:
-        first = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        first = yaml_of(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be read ({' '.join(str(error).split())}); expected the list of "
                          "overrides that the run began with: delete the file, and they are forgotten") from error
     began = map(str, first if isinstance(first, list) else [])

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     take.add_argument("run", type=Path, help="as above")
     take.add_argument("file", type=Path, help="JSONL with key and decision; lines without a decision are passed over")
     debug.describe(parser)
-    given = debug.taken(sys.argv[1:] if argv is None else argv)
+    given = debug.taken(argv)
     arguments = parser.parse_args(["page", *given] if given and given[0] not in (*_VERBS, "-h", "--help") else given)
     try:
         if arguments.verb == "page":
@@ -80,9 +80,8 @@ def stored_prefixes(folder: Path) -> list[dict[str, Any]]:
     state, meta = checkpoint.load(folder)
     config = config_of(meta, folder)
     with tempfile.TemporaryDirectory() as scratch:  # a task writes what it read, and that stands in the run already
-        pool: dict[str, Any] = {"seed": config.seed, "ranks": Ranks(), "output_dir": Path(scratch)}
-        pool["codec"] = build.make(config.codec, "codec", **pool)
-        task = pool["task"] = build.make(config.task, "task", **pool)
+        pool = build.build_task(config, Path(scratch), Ranks.alone())
+        task = pool["task"]
         harm = _harm_scorer(config, pool)
     store = build.make(config.replay.store, "replay.store")
     with fitting(folder, "a store", "use an earlier one beside it"):

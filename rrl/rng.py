@@ -22,6 +22,12 @@ def _entropy(seed: int, stream: str, *numbers: int) -> list[int]:
     return [seed & 0xFFFFFFFF, zlib.crc32(stream.encode()), *(n & 0xFFFFFFFFFFFFFFFF for n in numbers)]
 
 
+def check_seed(seed: object) -> None:
+    """Raise ValueError for what names no streams."""
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"seed is {seed!r}; expected an integer >= 0")
+
+
 def generator(seed: int, stream: str, *numbers: int) -> np.random.Generator:
     """A numpy generator of its own for (seed, stream, numbers...), e.g. (0, "problems", step)."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_entropy(seed, stream, *numbers))))

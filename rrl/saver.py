@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _SAME_REQUEST_S = 2.0  # signals that are no farther apart are one request to stop, but for Ctrl-C
 _WARNINGS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # sbatch --signal, submitit, a lost connection
 _MOST_SHOWN = 300  # characters of an option; a whole policy has pages
-_UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
+UNFIT = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
           AssertionError)  # fmt: skip  (what rooms raise for a state that is not one of theirs)
 ROOMS = ("policy", "value", "learner", "replay", "exploration", "recall")
 
@@ -120,7 +120,7 @@ def fitting(folder: Path, what: str, advice: str) -> Iterator[None]:
     """Say which checkpoint it is that ``what`` cannot be restored from: whoever sealed it may have written anything."""
     try:
         yield
-    except _UNFIT as error:
+    except UNFIT as error:
         short = advice if len(advice) <= _MOST_SHOWN else f"{advice[:_MOST_SHOWN]}..."
         raise ValueError(f"checkpoint {str(folder)!r} does not fit {what} ({_first_line(error)}); {short}") from error
 

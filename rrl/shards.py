@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rrl.reading import json_of
+
 
 class Shards:
     """The shards of one file.
@@ -61,10 +63,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            row = json.loads(line)
+            row = json_of(line)
             if not isinstance(row, dict):
                 raise ValueError("not an object")
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{str(path)!r} line {number} is not a JSON object ({error})") from error
         rows.append(row)
     return rows

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
     debug.describe(parser)
     try:
-        file = fetch(parser.parse_args(debug.taken(sys.argv[1:] if argv is None else argv)).out)
+        file = fetch(parser.parse_args(debug.taken(argv)).out)
     except (ValueError, OSError) as error:
         sys.stderr.write(debug.line("rrl.smollm2", error) + "\n")
         return 1

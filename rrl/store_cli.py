@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug.describe(parser)
     for verb in verbs.choices.values():
         verb.add_argument("--trust-remote-code", action="store_true", help="run Python files that a tokenizer brings")
-    arguments = parser.parse_args(debug.taken(sys.argv[1:] if argv is None else argv))
+    arguments = parser.parse_args(debug.taken(argv))
     try:
         said = _VERBS[arguments.verb](arguments)
     except (ValueError, OSError, OmegaConfBaseException) as error:
@@ -186,9 +186,7 @@ def _task_of(node: Any) -> Any:
     from rrl.ranks import Ranks
 
     with tempfile.TemporaryDirectory() as scratch:  # a task writes what it read, and that stands in the run already
-        pool: dict[str, Any] = {"seed": node.seed, "ranks": Ranks.alone(), "output_dir": Path(scratch)}
-        pool["codec"] = build.make(node.codec, "codec", **pool)
-        return build.make(node.task, "task", **pool)
+        return build.build_task(node, Path(scratch), Ranks.alone())["task"]
 
 
 _VERBS = {"import": _import, "show": _show, "export": _export, "stats": _stats}

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from rrl.reading import yaml_of
 
 VARIABLE = "RRL_TRUST_REMOTE_CODE"
 """Environment variable: 1 = configs of checkpoints may do what ``RUNS_CODE`` lists."""
@@ -75,8 +76,8 @@ def from_plain(plain: Any, where: str, granted: Collection[str] = ()) -> DictCon
 def from_yaml(path: Path) -> DictConfig:
     """The config in a YAML that a command of ours wrote. Raises ValueError as ``from_plain`` does."""
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        plain = yaml_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be read ({' '.join(str(error).split())}); expected YAML without tags, "
                          "as a command of ours writes it") from error
     return from_plain(plain, str(path))

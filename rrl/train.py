@@ -172,7 +172,7 @@ def run(cfg: DictConfig, output_dir: Path, overrides: list[str], checkpoint: Pat
 
     earlier = meta_of(checkpoint).get("seconds", 0.0) if checkpoint else 0.0  # of the run's other lives
     begin = time.perf_counter() - earlier
-    ranks = Ranks(timeout_s=OmegaConf.select(cfg, "run.ranks_timeout_s"))
+    ranks = Ranks(timeout_s=cfg.run.get("ranks_timeout_s") if isinstance(cfg.get("run"), DictConfig) else None)
     status = "failed"
     try:
         building.validate(cfg, ranks)

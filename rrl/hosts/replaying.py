@@ -21,7 +21,7 @@ from rrl.hosts.rows import Row, scored_of
 from rrl.hosts.task import HostTask
 from rrl.protocols import Replay, ValueEstimator
 from rrl.records import Attempt, Progress
-from rrl.saver import progress_from, remembered
+from rrl.saver import UNFIT, progress_from, remembered
 from rrl.stages import attempts_of
 from rrl.types import Metrics, Problem, Start, Tokens
 
@@ -202,5 +202,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _fitting(folder: Path, take: Callable[[], None]) -> None:
     try:
         take()
-    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+    except UNFIT as error:
         raise ValueError(f"the state of replay in {str(folder)!r} does not fit this run: {error}") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rrl.hosts.task import HostCodec
+from rrl.reading import json_of
 from rrl.types import Tokens
 
 _STEP = re.compile(r"step_(\d+)$")
@@ -60,8 +61,8 @@ def _files(path: Path) -> list[Path]:
 
 def _row(line: str, where: str, step: int, codec: HostCodec) -> Trajectory:
     try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        said = json_of(line)
+    except ValueError as error:
         raise ValueError(f"{where}: this is no JSON ({error}); expected one object a line") from error
     if not isinstance(said, dict):
         raise ValueError(f"{where}: a {type(said).__name__}; expected an object with prompt, completion and reward")

@@ -14,6 +14,14 @@ def linear_decay(lr: float, final_frac: float, done_frac: float) -> float:
     return lr * (1.0 - (1.0 - final_frac) * done_frac)
 
 
+def check_adam(betas: tuple[float, ...], eps: float, key: str) -> None:
+    """Raise ValueError for numbers that Adam divides 0 by 0 under, or cannot take. key: of the config above them."""
+    if len(betas) != 2:
+        raise ValueError(f"{key}.betas is {betas}; expected two numbers")
+    if not eps > 0.0:
+        raise ValueError(f"{key}.eps is {eps}; expected > 0: a weight without a gradient would become NaN")
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """One learning rate for all parameters."""
     for group in optimizer.param_groups:

@@ -80,12 +80,9 @@ class Line:
         self._problems.write(table, store.shelf.problems, put)
         index = self._index()
         linked = [name for files in index.values() for name in files if not (beside / name).exists()]
-        for name in linked:
-            assert source is not None
-            durable.share(source / name, beside / name)
         self._source = folder
         about = {"step": store.step, "last_evicted_problem": store.last_evicted_problem}
-        return index | about, {name: known[name] for name in linked}
+        return index | about, _link(linked, source, beside, known)
 
     def _index(self) -> dict[str, dict[str, int]]:
         """Names and numbers of the files that count, in the order of writing."""
@@ -111,11 +108,16 @@ class Part:
             self._written = folder, index
             return index, linked
         source, index = self._written
-        known = manifest.whole_files(source)
         names = [name for kind in KINDS for name in index[kind]]
-        for name in names:
-            durable.share(source / name, beside / name)
-        return index, {name: known[name] for name in names}
+        return index, _link(names, source, beside, manifest.whole_files(source))
+
+
+def _link(names: list[str], source: Path | None, beside: Path, known: manifest.Files) -> manifest.Files:
+    """Share files of ``source``; returns what is known of them."""
+    for name in names:
+        assert source is not None
+        durable.share(source / name, beside / name)
+    return {name: known[name] for name in names}
 
 
 class Turns:

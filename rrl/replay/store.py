@@ -199,6 +199,17 @@ class Store:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.shelf.load_state_dict(state["shelf"])
         self.problems.load_state_dict(state["problems"], with_entries=self.shelf.problems)
+        self._check_room()
         self.step, self.last_evicted_problem = int(state["step"]), int(state["last_evicted_problem"])
         self.crowding.rebuild(self.shelf)
         self.changed = set(range(len(self.problems)))
+
+    def _check_room(self) -> None:
+        """Raise ValueError where an entry leaves its problem's response no room, as a ``Start`` would."""
+        owners = self.shelf.problems
+        rows, counts = self.shelf.rows_of_many(owners)
+        limits = np.repeat(np.array([self.problems.problem(n).max_response for n in owners], dtype=np.int64), counts)
+        if (full := self.shelf.columns["depth"][rows] >= limits).any():
+            number = int(self.shelf.columns["problem"][rows[np.argmax(full)]])
+            raise ValueError(f"a stored prefix of {self.problems.problem(number).id!r} has as many tokens as a "
+                             "response to it may have; expected fewer")

@@ -17,7 +17,7 @@ from rrl.report.load import Run, find_runs
 
 def main(argv: Sequence[str] | None = None) -> int:
     """One run's folder: its report.html; one of rrl-eval: its samples.html; a sweep's, or several: a comparison."""
-    arguments = _parser().parse_args(debug.taken(sys.argv[1:] if argv is None else argv))
+    arguments = _parser().parse_args(debug.taken(argv))
     folders: list[Path] = arguments.folders
     if arguments.wandb and Path(arguments.wandb).is_dir():  # rrl-report --wandb multirun/a
         folders, arguments.wandb = [Path(arguments.wandb), *folders], ""

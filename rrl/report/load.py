@@ -6,7 +6,6 @@ another version is left out and noted; only a folder without one readable record
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rrl.metrics import CATALOGUE
+from rrl.reading import json_of
 from rrl.visible import shown
 
 _MARKS = ("metrics.jsonl", "summary.json", "done.json")  # any of them makes a folder a run folder
@@ -153,8 +153,8 @@ def _read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = json_of(line)
+        except ValueError:
             value = None
         if isinstance(value, dict):
             objects.append(value)
@@ -214,10 +214,10 @@ def _summary(folder: Path, records: Sequence[dict[str, float]]) -> tuple[dict[st
     if not path.is_file():
         return known, ["no summary.json: the run has not ended, or was killed"]
     try:
-        read = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        read = json_of(path.read_text(encoding="utf-8", errors="replace"))
         if not isinstance(read, dict):
             raise ValueError("not an object")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return known, [f"summary.json cannot be read ({error}); what metrics.jsonl tells stands in for it"]
     notes = [] if read.get("status") == "finished" else [f"the run's status is {read.get('status')!r}, not 'finished'"]
     fits = {k: v for k, v in read.items() if v is not None and (k not in known or _like(v, known[k]))}

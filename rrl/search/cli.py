@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--searches", type=Path, default=Path("sweeps/search"), help="default: sweeps/search")
     parser.add_argument("--wandb", action="store_true", help="print the search as a W&B sweep and end")
     debug.describe(parser)
-    arguments, overrides = parser.parse_known_args(debug.taken(sys.argv[1:] if argv is None else argv))
+    arguments, overrides = parser.parse_known_args(debug.taken(argv))
     there = {path.stem: path for path in sorted(arguments.searches.glob("*.yaml"))}
     if arguments.name is None and there:
         sys.stdout.write("".join(f"{name}\n" for name in there))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import yaml
+from rrl.reading import yaml_of
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -51,8 +51,8 @@ def read_space(path: Path) -> Space:
       ValueError: an unknown or missing key, a kind that is none, a range that is none; names file and key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content = yaml_of(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read ({said}); expected YAML without tags") from error
     if not isinstance(content, dict) or set(content) != set(_KEYS):

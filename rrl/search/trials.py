@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from rrl.reading import json_of
 from rrl.search.space import Space, first_point, suggest
 from rrl.sweep.jobs import Job, command
 from rrl.sweep.run import Ended
@@ -120,8 +121,8 @@ def measured(folder: Path, metric: str) -> float | None:
     """The metric at the end of a finished run; None where the run did not finish or measured no number."""
     path = folder / "summary.json"
     try:
-        summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        summary: dict[str, Any] = json_of(path.read_text()) if path.is_file() else {}
         value = float(summary["final"][metric]) if summary["status"] == "finished" else math.nan
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return None
     return value if math.isfinite(value) else None

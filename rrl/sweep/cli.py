@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-j", "--jobs", type=int, default=None, metavar="N", help="jobs at a time on this machine (1)")
     parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="the folder of sweeps (default: sweeps)")
     debug.describe(parser)
-    arguments, overrides = parser.parse_known_args(debug.taken(sys.argv[1:] if argv is None else argv))
+    arguments, overrides = parser.parse_known_args(debug.taken(argv))
     try:
         there = sweeps_in(arguments.sweeps)
     except ValueError as error:

@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from rrl import durable, stored
+from rrl.reading import json_of
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ def events(folder: Path) -> list[dict[str, Any]]:
     path, found = folder / "job.jsonl", []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
+            event = json_of(line)
+        except ValueError:
             continue
         if isinstance(event, dict) and isinstance(event.get("event"), str):
             found.append(event)
@@ -111,8 +112,8 @@ def read_done(folder: Path) -> dict[str, Any]:
     """done.json; empty where there is none, or where it is damaged: then nobody knows how the attempt ended."""
     path = folder / "done.json"
     try:
-        done = json.loads(path.read_bytes()) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
+        done = json_of(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
         log.warning("%s cannot be read (%s); the job is taken for a killed one", path, error)
         return {}
     return done if isinstance(done, dict) else {}

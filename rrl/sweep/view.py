@@ -5,7 +5,6 @@ In a terminal a bar and a table stay in place; elsewhere (a log file, CI) each j
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rrl.reading import json_of
 from rrl.sweep.jobs import Job
 from rrl.sweep.pool import LOG
 
@@ -170,7 +170,7 @@ def _last_tokens(path: Path) -> float | None:
         lines = file.read().split(b"\n")
     for line in reversed(lines):
         try:
-            return float(json.loads(line)["progress/sampled_tokens"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return float(json_of(line)["progress/sampled_tokens"])
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
     return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rrl import durable
+from rrl.reading import json_of
 from rrl.records import Progress
 from rrl.types import Metrics
 
@@ -116,8 +117,8 @@ class Jsonl:
 def _step_of(line: str, otherwise: int) -> int:
     """The step of a record; ``otherwise`` for a line that a kill tore apart."""
     try:
-        return int(json.loads(line)["progress/step"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return int(json_of(line)["progress/step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return otherwise
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rrl import rng
 from rrl.ops.minibatch import Part, minibatches
-from rrl.ops.optimizer import linear_decay, set_lr
+from rrl.ops.optimizer import check_adam, linear_decay, set_lr
 from rrl.protocols import Trunk
 from rrl.ranks import Ranks
 from rrl.records import Progress
@@ -39,8 +39,7 @@ class Fitting:
     micro_batch_rows: int
 
     def __post_init__(self) -> None:
-        if len(self.betas) != 2:
-            raise ValueError(f"value.betas is {self.betas}; expected two numbers")
+        check_adam(self.betas, self.eps, "value")
         for name in ("epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"value.{name} is {getattr(self, name)}; expected >= 1")

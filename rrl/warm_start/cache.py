@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rrl.reading import json_of
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +41,8 @@ class WeightCache:
                 facts = file.metadata() or {}
             if facts.get("digest") != digest(weights):
                 raise ValueError("its weights do not match its digest")
-            return weights, json.loads(facts["numbers"])
-        except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+            return weights, json_of(facts["numbers"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
             _log.warning("warm start cache %s cannot be used (%s); training again and replacing it", self.path, error)
             return None
 

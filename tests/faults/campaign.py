@@ -24,9 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.rows import write_csv
 from tests.faults import faults, large_store
-from tests.faults.process import EVERY, KILLED, LAST, TINY, Ended, records, train, warm
+from tests.faults.process import EVERY, KILLED, LAST, TINY, Ended, conclude, records, train, warm
 
 FILES = ("state.safetensors", "state.json", "meta.json", "manifest.json")
 DISKS = (300, 700, 1100, 1500)  # KiB
@@ -118,12 +117,7 @@ class Campaign:
         for _ in range(num):
             place = self._new()
             line = self._line("store", 0.05)
-
-            def ask(line: int = line) -> None:
-                faults.lines_inside(
-                    "store", lambda count: os.kill(os.getpid(), signal.SIGTERM) if count == line else None
-                )
-
+            ask = faults.at_line("store", line, lambda: os.kill(os.getpid(), signal.SIGTERM))
             ended = train(place, self._arguments, ask)
             yield self._aftermath("SIGTERM", f"line {line} inside the store", place, ended, 130)
 
@@ -248,13 +242,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rows = run(args.kills, args.terminations, args.seed)
-    write_csv(args.out, rows)
     print(dict(Counter(row["fault"] for row in rows)))
-    bad = [row["number"] for row in rows if not sound(row)]
-    print(f"{len(rows)} faults; lost steps {sum(r['lost_steps'] for r in rows)}, differing records "
-          f"{sum(r['differing'] for r in rows)}, ends that differ {sum(r['end_differs'] for r in rows)}; "
-          f"not sound: {bad or 'none'}")  # fmt: skip
-    sys.exit(1 if bad else 0)
+    sys.exit(conclude(args.out, rows, sound, ("lost_steps", "differing", "end_differs")))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ INSIDE = {
         "segments", "segment_files", "token_files", "number_files", "problem_files")],
     "log": _LOGGING,
     "resume": [RRL / "resume.py", *_SAVING, *_LOGGING],
+    "step": [RRL / f"{name}.py" for name in ("learner", "loop", "ranks", "experience")],  # and what ranks exchange
+    "wandb": [*(RRL / "tracker" / f"{name}.py" for name in ("wandb", "wandb_memory")), *_LOGGING, *_SAVING],
 }
 
 
@@ -47,12 +49,13 @@ def lines_inside(where: str, strike: Callable[[int], None]) -> None:
     sys.settrace(lambda frame, event, argument: line if frame.f_code.co_filename in files else None)
 
 
-def kill_at_line(where: str, number: int) -> Fault:
-    def strike(count: int) -> None:
-        if count == number:
-            die()
+def at_line(where: str, number: int, strike: Fault) -> Fault:
+    """Do something at the ``number``-th line that is executed in the files of ``where``."""
+    return lambda: lines_inside(where, lambda count: strike() if count == number else None)
 
-    return lambda: lines_inside(where, strike)
+
+def kill_at_line(where: str, number: int) -> Fault:
+    return at_line(where, number, die)
 
 
 def count_lines(where: str, out: Path) -> Fault:
@@ -126,23 +129,23 @@ def torn_log_line(number: int) -> Fault:
 def torn_weights(number: int) -> Fault:
     """Half of the ``number``-th checkpoint's tensors reach the file."""
 
-    def tear(save_file: Any, tensors: Any, path: Path) -> None:
-        save_file(tensors, path)
-        os.truncate(path, path.stat().st_size // 2)
-        die()
-
-    return lambda: _at_call(importlib.import_module("rrl.checkpoint"), "save_file", number, tear)
+    return _torn("rrl.checkpoint", "save_file", number)
 
 
 def torn_segment(number: int) -> Fault:
     """Half of the ``number``-th file of a large store reaches the disk."""
 
-    def tear(write_arrays: Any, path: Path, arrays: Any) -> None:
-        write_arrays(path, arrays)
+    return _torn("rrl.replay.segments", "write_arrays", number)
+
+
+def _torn(module: str, writer: str, number: int) -> Fault:
+    def tear(write: Any, *arguments: Any) -> None:
+        write(*arguments)
+        path = next(argument for argument in arguments if isinstance(argument, Path))
         os.truncate(path, path.stat().st_size // 2)
         die()
 
-    return lambda: _at_call(importlib.import_module("rrl.replay.segments"), "write_arrays", number, tear)
+    return lambda: _at_call(importlib.import_module(module), writer, number, tear)
 
 
 def torn_text(number: int) -> Fault:

@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tests.bench.rows import write_csv
 from tests.e2e.commands import exit_code_of
 
 # Tiny, with everything that has a state: replay from the first step on, a critic, a checkpoint every third step.
@@ -121,3 +122,14 @@ def records(run: Path) -> list[dict[str, float]]:
 
 
 KILLED = -signal.SIGKILL
+
+
+def conclude(
+    out: Path, rows: Sequence[dict[str, Any]], sound: Callable[[dict[str, Any]], bool], sums: Sequence[str]
+) -> int:
+    """Write a campaign's rows and say what came of them. Returns the exit code: 1 where a row is not sound."""
+    write_csv(out, rows)
+    bad = [row.get("number", row) for row in rows if not sound(row)]
+    told = ", ".join(f"{name} {sum(row[name] for row in rows)}" for name in sums)
+    print(f"{len(rows)} faults; {told}; not sound: {bad or 'none'}")
+    return 1 if bad else 0

@@ -18,7 +18,6 @@ from tests.faults.process import Ended, _become, _ended, records
 
 SIZE = 2
 HUNG = 999  # in place of an exit code: it had to be killed by the harness
-STEP = [faults.RRL / f"{name}.py" for name in ("learner", "loop", "ranks", "experience")]
 
 
 class BothEnded(NamedTuple):
@@ -78,26 +77,6 @@ def train_together(
         time.sleep(0.002)
     ended = [_ended(codes[rank], outs[rank], notes[rank], begin) for rank in range(size)]
     return BothEnded(ended, time.monotonic() - begin)
-
-
-def at_line_of_a_step(number: int, strike: faults.Fault) -> faults.Fault:
-    """Do something at the ``number``-th line that a rank executes in the loop, the learner and what ranks exchange."""
-
-    def begin() -> None:
-        faults.INSIDE["step"] = STEP
-        faults.lines_inside("step", lambda count: strike() if count == number else None)
-
-    return begin
-
-
-def lines_of_a_step(out: Path) -> faults.Fault:
-    """No fault: write down how many such lines there are."""
-
-    def begin() -> None:
-        faults.INSIDE["step"] = STEP
-        faults.count_lines("step", out)()
-
-    return begin
 
 
 def send(number: int) -> faults.Fault:

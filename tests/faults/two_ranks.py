@@ -20,14 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.rows import write_csv
 from tests.faults import faults
-from tests.faults.process import EVERY, KILLED, TINY, records, warm
+from tests.faults.process import EVERY, KILLED, TINY, conclude, records, warm
 from tests.faults.ranks import (
     HUNG,
     BothEnded,
-    at_line_of_a_step,
-    lines_of_a_step,
     send,
     told_by,
     torchrun_struck,
@@ -61,7 +58,7 @@ class TwoRanks:
         self._seconds, self.expected, self.last = both.seconds, records(whole / "run"), end_of(whole / "run")
         self._lines: dict[str, int] = {}
         for where, fault in (
-            ("step 0", lines_of_a_step), ("step 1", lines_of_a_step),
+            *((f"step {r}", lambda out: faults.count_lines("step", out)) for r in (0, 1)),
             *((name, lambda out, name=name: faults.count_lines(name, out)) for name in ("save", "store", "log")),
         ):  # fmt: skip
             place = self.new()
@@ -86,7 +83,7 @@ class TwoRanks:
         both = {0: STOPPED, 1: STOPPED}
         for rank in (0, 1):
             yield self._at_a_line("SIGTERM to one rank", rank, send(signal.SIGTERM), codes=both)
-        struck = {r: at_line_of_a_step(self._line(f"step {r}"), send(signal.SIGTERM)) for r in (0, 1)}
+        struck = {r: faults.at_line("step", self._line(f"step {r}"), send(signal.SIGTERM)) for r in (0, 1)}
         yield self._row("SIGTERM to both", "each at a line of its own", both, struck)
         twice = [send(signal.SIGINT), send(signal.SIGINT)]
         yield self._at_a_line("Ctrl-C twice at one rank", 1, lambda: [ask() for ask in twice] and None,
@@ -127,7 +124,7 @@ class TwoRanks:
     ) -> dict[str, Any]:
         line = self._line(f"step {rank}")
         where = f"rank {rank}, line {line} inside a step"
-        return self._row(fault, where, codes, {rank: at_line_of_a_step(line, strike)}, says=says)
+        return self._row(fault, where, codes, {rank: faults.at_line("step", line, strike)}, says=says)
 
     def _row(
         self, fault: str, where: str, codes: Mapping[int, int], struck: Mapping[int, faults.Fault] | None = None,
@@ -236,12 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rows = run(args.seed, args.sample)
-    write_csv(args.out, rows)
-    bad = [row for row in rows if not sound(row)]
-    print(f"{len(rows)} faults; hung {sum(r['hung'] for r in rows)}, lost steps {sum(r['lost_steps'] for r in rows)}, "
-          f"differing records {sum(r['differing'] for r in rows)}, ends that differ "
-          f"{sum(r['end_differs'] for r in rows)}; not sound: {len(bad)}")  # fmt: skip
-    sys.exit(1 if bad else 0)
+    sys.exit(conclude(args.out, rows, sound, ("hung", "lost_steps", "differing", "end_differs")))
 
 
 if __name__ == "__main__":

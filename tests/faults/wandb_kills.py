@@ -24,9 +24,6 @@ from tests.faults import faults
 from tests.faults.process import KILLED, TINY, records, train, warm
 from tests.wandb_log import _read
 
-LINES = [faults.RRL / "tracker" / name for name in ("wandb.py", "wandb_memory.py", "all.py", "jsonl.py")]
-LINES += faults._SAVING
-
 
 class Told(NamedTuple):
     """killed_at: last step in metrics.jsonl.  rows: W&B step numbers twice or out of order.  twice, missing: steps."""
@@ -37,22 +34,6 @@ class Told(NamedTuple):
     twice: list[int]
     missing: list[int]
     rows: list[int]
-
-
-def struck(line: int) -> faults.Fault:
-    def begin() -> None:
-        faults.INSIDE["wandb"] = LINES
-        faults.lines_inside("wandb", lambda count: faults.die() if count == line else None)
-
-    return begin
-
-
-def counted(out: Path) -> faults.Fault:
-    def begin() -> None:
-        faults.INSIDE["wandb"] = LINES
-        faults.count_lines("wandb", out)()
-
-    return begin
 
 
 def steps_told(run: Path) -> tuple[list[int], list[int], set[str], int]:
@@ -82,14 +63,14 @@ def main() -> None:
         tiny = [*TINY[:-1], "tracker=[jsonl,wandb]", f"warm_start.cache_dir={folder}/ws", "hydra.run.dir=run"]
         whole = Path(folder) / "whole"
         whole.mkdir()
-        ended = train(whole, tiny, counted(whole / "count"))
+        ended = train(whole, tiny, faults.count_lines("wandb", whole / "count"))
         assert ended.code == 0, ended.out
         lines, expected = int((whole / "count").read_text()), [int(r["progress/step"]) for r in records(whole / "run")]
         wrong = 0
         for number in range(args.kills):
             place = Path(folder) / f"kill_{number}"
             place.mkdir()
-            ended = train(place, tiny, struck(choose.randint(lines // 8, lines)))
+            ended = train(place, tiny, faults.kill_at_line("wandb", choose.randint(lines // 8, lines)))
             assert ended.code in (0, KILLED), ended.out
             killed_at = [int(r["progress/step"]) for r in records(place / "run")][-1:]
             memory = json.loads((place / "run" / "wandb_run.json").read_text())

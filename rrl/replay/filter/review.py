@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from rrl.protocols import Verdict
+from rrl.reading import json_of
 from rrl.records import Attempt, Prefix
 
 DECISIONS_FILE = "review.jsonl"
@@ -114,9 +114,9 @@ def _parsed(path: Path) -> tuple[dict[str, str], list[str]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_of(line)
             key, decision = row["key"], row["decision"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             shown = line.decode(errors="backslashreplace")[:_SHOWN]
             complaints.append(f"line {number}: expected JSON with key and decision, got {shown!r}")
             continue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from rrl.reading import json_of
 from rrl.task.code.asserts import check_suite, suite_of
 from rrl.task.code.extract import fenced
 from rrl.task.code.suites import CallSuite, Stdio, Suite
@@ -82,8 +82,8 @@ def _json(held: Any) -> Any:
     if not isinstance(held, str) or not held.strip():
         return held or None
     try:
-        return json.loads(held)
-    except (ValueError, RecursionError):
+        return json_of(held)
+    except ValueError:
         return held
 
 

@@ -111,3 +111,14 @@ def test_every_integer_is_one_that_64_bits_hold() -> None:
     for value in (2**63, -(2**63) - 1):
         with pytest.raises(ValueError, match="expected an integer"):
             build.validate(composed(f"replay.store.slots_per_problem={value}"), Ranks())
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [("run", "many", "run is 'many'"), ("seed", "one", "seed is 'one'")])
+def test_a_group_or_a_seed_that_is_a_text_is_one_line(tmp_path: Path, key: str, value: str, said: str) -> None:
+    cfg = composed()
+    cfg[key] = value
+    with pytest.raises(ValueError, match=f"^{said}; expected"):
+        run(cfg, tmp_path, [], None)
+    if key == "seed":
+        with pytest.raises(ValueError, match=f"^{said}; expected"):
+            build.build_task(cfg, tmp_path, Ranks())

@@ -277,7 +277,7 @@ def test_the_order_of_rows_is_pure_in_seed_step_and_epoch():
     [
         ("epochs", 0), ("minibatches", 0), ("micro_batch_rows", -1), ("micro_batch_tokens", -1),
         ("grad_norm", 0.0), ("kl_coef", -0.1),
-        ("betas", (0.9,)),
+        ("betas", (0.9,)), ("eps", 0.0),
     ],
 )
 def test_impossible_numbers_are_refused_by_their_key(key, value):

@@ -295,6 +295,20 @@ def test_a_state_of_before_with_wider_columns_is_read() -> None:
     assert same(loaded.state_dict(), store.state_dict()) and loaded.rows() == store.rows()
 
 
+def test_a_state_that_its_columns_or_its_problem_cannot_hold_is_refused() -> None:
+    store, loaded = a_store(), a_store()
+    put(store, (3, 9), step=1)
+    good = store.state_dict()
+
+    def changed(**columns: np.ndarray) -> dict[str, object]:
+        return good | {"shelf": good["shelf"] | {"columns": good["shelf"]["columns"] | columns}}
+
+    with pytest.raises(ValueError, match="stored column born_step is int64"):
+        loaded.load_state_dict(changed(born_step=np.array([2**40])))
+    with pytest.raises(ValueError, match="a stored prefix of 'p' has as many tokens as a response to it may have"):
+        loaded.load_state_dict(changed(depth=np.array([P.max_response], dtype=np.int32)))
+
+
 def test_numbers_of_lists_are_equal_and_one_object_each() -> None:
     whole = Whole()
     for low, high in ((0, 1), (-3, 5), (-70_000, 3), (-2, 150_000)):

@@ -252,7 +252,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("gamma", 1.1), ("lam_actor", -0.1), ("epochs", 0), ("warm_up_steps", -1), ("grad_norm", 0.0), ("betas", (0.9,))],
+    [("gamma", 1.1), ("lam_actor", -0.1), ("epochs", 0), ("warm_up_steps", -1), ("grad_norm", 0.0), ("betas", (0.9,)),
+     ("eps", 0.0)],
 )
 def test_impossible_numbers_are_refused_by_their_key(key, value):
     with pytest.raises(ValueError, match=f"value.{key} is"):
