@@ -99,14 +99,23 @@ def pick_rows(
     return chosen
 
 
+def begins(of: np.ndarray) -> np.ndarray:
+    """Places where another number begins than stood before. [4 4 7 7 7] -> [0 2]."""
+    other = np.ones(len(of), dtype=bool)
+    np.not_equal(of[1:], of[:-1], out=other[1:])
+    places: np.ndarray = np.flatnonzero(other)
+    return places
+
+
 def _best(rank: np.ndarray, tie: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Place of each group's largest rank, the larger ``tie`` among equals. Groups stand together, ascending."""
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    sizes = np.diff(starts, append=len(group))
+    starts = begins(group)
+    sizes = np.append(starts[1:], len(group)) - starts
     equal = rank == np.repeat(np.maximum.reduceat(rank, starts), sizes)
     tie = np.where(equal, tie, -1.0)
     best = np.flatnonzero(tie == np.repeat(np.maximum.reduceat(tie, starts), sizes))
-    return best[np.flatnonzero(np.diff(group[best], prepend=-1))]
+    firsts: np.ndarray = best[begins(group[best])]
+    return firsts
 
 
 def _waited(

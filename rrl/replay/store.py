@@ -135,10 +135,12 @@ class Store:
     def candidates_of_many(self, rows: np.ndarray, reads: Collection[str], step: int) -> Candidates:
         """Entries of any problems for a selection that ranks row by row; columns that it does not read are zeros."""
         p, numbers = self.problems.columns, self.shelf.columns["problem"][rows]
-        zeros = {"i": np.zeros(1, dtype=np.int64), "f": np.zeros(1)}
+        zeros = {"i": np.zeros(len(rows), dtype=np.int64), "f": np.zeros(len(rows))}
+        for blank in zeros.values():
+            blank.setflags(write=False)  # several columns are one array
         columns = {
             name: self.candidate_column(name, rows, step) if name in reads
-            else np.broadcast_to(zeros[self.shelf.columns[_AGES.get(name, name)].dtype.kind], len(rows))
+            else zeros[self.shelf.columns[_AGES.get(name, name)].dtype.kind]
             for name in CANDIDATE_COLUMNS
         }  # fmt: skip
         success, value = (p[name][numbers] if name in reads else 0.0 for name in ("root_success", "root_value"))
