@@ -116,11 +116,8 @@ def work(command: Sequence[str], folder: str, typed: str, cwd: str) -> int:
         process.send_signal(signal.SIGTERM)
 
     with suppress(ValueError):  # not the main thread: the cluster's own ways remain
-        signal.signal(signal.SIGTERM, pass_on)
+        for number in (signal.SIGTERM, signal.SIGINT):  # cancelling is SIGINT to Ray, which & and nohup have us ignore
+            signal.signal(number, pass_on)
     while True:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             return process.wait(timeout=_LOOK_S)
-        except subprocess.TimeoutExpired:
-            continue
-        except KeyboardInterrupt:
-            pass_on()

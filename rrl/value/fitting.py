@@ -97,7 +97,7 @@ def fit_heads(
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"the value gradient's norm is {float(norm)} at step {progress.step}; its rewards span "
-                f"{_span(estimated.scored.reward)}, value.lr is {lr:.3g}"
+                f"{_span(estimated.scored.reward)}, value.lr is {lr:.3g}; lower value.lr or value.success_coef"
             )
         optimizer.step()
         norms.append(float(norm))

@@ -118,9 +118,13 @@ def test_sigterm_lets_running_jobs_save_starts_no_other_and_the_same_command_goe
 ) -> None:
     jobs = [tmp_path / "sweep" / f"{arm}_s{seed}" for arm in ("ppo", "rrl") for seed in (0, 1)]
     basic = [script("rrl-train"), f"--config-dir={ROOT}", "+sweeps=rrl_vs_ppo", *LONG]
-    sweep = start(tmp_path, launcher) if launcher != "basic" else subprocess.Popen(
-        basic, cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )  # fmt: skip
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's & and nohup start it
+    try:
+        sweep = start(tmp_path, launcher) if launcher != "basic" else subprocess.Popen(
+            basic, cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, kept)
     wait_for(jobs[0] / "checkpoints" / "step_000003", sweep)
     sweep.send_signal(signal.SIGTERM)
     out, err = sweep.communicate(timeout=120)

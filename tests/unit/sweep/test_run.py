@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,3 +182,22 @@ def test_a_job_that_its_own_process_refuses_leaves_the_result_that_stands_there(
     ended, said = ran([one._replace(command=(*one.command[:2], body))])
     assert ended[0].state == "failed" and "another config" in said
     assert record.read_done(one.folder) == {"status": "finished"}
+
+
+CANCELLED = """
+import _thread, os, signal, sys, threading, time
+from rrl.sweep.pool import work
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def cancel():
+    while not os.path.exists("ready"):
+        time.sleep(0.02)
+    _thread.interrupt_main()
+threading.Thread(target=cancel, daemon=True).start()
+job = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); open('ready', 'w'); time.sleep(20)"
+sys.exit(work([sys.executable, "-c", job], "job", "", "."))
+"""
+
+
+def test_a_cancelled_task_reaches_its_job_where_ctrl_c_is_ignored_too(tmp_path: Path) -> None:
+    """Ray cancels by ``interrupt_main``, which does nothing to a process that began ignoring SIGINT, as behind &."""
+    assert subprocess.run([sys.executable, "-c", CANCELLED], cwd=tmp_path, timeout=30, check=False).returncode == 7
