@@ -73,8 +73,7 @@ def pick_rows(
     of, keys = np.repeat(np.arange(len(counts)), counts), store.shelf.columns["key"][rows]
     names = store.problems.columns["hash"][groups.numbers]
     coins = rng.uniforms(seed, "replay.coins", step, names[:, None], np.arange(max_per_problem))
-    noise = RowNoise(seed, "replay.states", step, keys)
-    tie, other = noise.random(len(rows)), noise.random(len(rows))
+    other = RowNoise(seed, "replay.states", step, keys).random(len(rows))
     by_selection = coins >= mixture.eps_uniform + mixture.eps_stale
     asks: np.ndarray = np.any(by_selection & (np.arange(max_per_problem) < groups.nums[:, None]), axis=1)
     asked = np.flatnonzero(asks[of])
@@ -90,7 +89,12 @@ def pick_rows(
         group, coin = of[some], coins[of[some], lap]
         ignored = np.where(coin < mixture.eps_uniform, other[some], waited[some])
         rank = np.where(by_selection[group, lap], scores[some], ignored)
-        firsts = some[_best(rank, tie[some], group)]
+        best = _best(rank, group)
+        if len(best) > int(live.sum()):
+            tie = RowNoise(seed, "replay.ties", step, keys[some[best]]).random(len(best))
+            best = best[_best(tie, group[best])]
+            best = best[begins(group[best])]
+        firsts = some[best]
         left[firsts] = False
         picked.append(firsts)
     places = np.concatenate(picked) if picked else np.empty(0, dtype=np.int64)
@@ -107,15 +111,12 @@ def begins(of: np.ndarray) -> np.ndarray:
     return places
 
 
-def _best(rank: np.ndarray, tie: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Place of each group's largest rank, the larger ``tie`` among equals. Groups stand together, ascending."""
+def _best(rank: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Places of each group's largest rank, several among equals. Groups stand together, ascending."""
     starts = begins(group)
     sizes = np.append(starts[1:], len(group)) - starts
-    equal = rank == np.repeat(np.maximum.reduceat(rank, starts), sizes)
-    tie = np.where(equal, tie, -1.0)
-    best = np.flatnonzero(tie == np.repeat(np.maximum.reduceat(tie, starts), sizes))
-    firsts: np.ndarray = best[begins(group[best])]
-    return firsts
+    best: np.ndarray = np.flatnonzero(rank == np.repeat(np.maximum.reduceat(rank, starts), sizes))
+    return best
 
 
 def _waited(

@@ -48,10 +48,9 @@ class Lottery:
         eligible_frac: float,
     ) -> Groups | None:
         """Problems and their eligible states; None where proposals keep being rejected and all must be read."""
-        generator, uniform = rng.generator(seed, "replay.lottery", step), np.empty(0)
         for times in _PROPOSALS:
-            uniform = np.append(uniform, generator.random(int(times * num) + _MORE - len(uniform)))
-            proposed = self._sums.pick(uniform)
+            turns = np.arange(int(times * num) + _MORE)
+            proposed = self._sums.pick(rng.uniforms(seed, "replay.lottery", step, turns, 0))
             if not len(proposed):
                 return None
             numbers, of = np.unique(proposed, return_inverse=True)
