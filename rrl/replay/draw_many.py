@@ -80,7 +80,8 @@ def pick_rows(
     scores = np.zeros(len(rows))
     if len(asked):
         candidates = store.candidates_of_many(rows[asked], reads, step)
-        scores[asked] = selection.rank(candidates, progress, RowNoise(seed, "replay.ranks", step, keys[asked]))
+        ranks = selection.rank(candidates, progress, RowNoise(seed, "replay.ranks", step, keys[asked]))
+        scores[asked] = np.where(np.isnan(ranks), -np.inf, ranks)  # behind all others, as sorting puts it
     waited = _waited(store, rows, of, counts, other, step) if mixture.eps_stale > 0.0 else other
     left, picked, turn = np.ones(len(rows), dtype=bool), list[np.ndarray](), np.argsort(groups.order)
     for lap in range(int(groups.nums.max(initial=0))):

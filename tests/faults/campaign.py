@@ -229,8 +229,7 @@ def run(kills: int, terminations: int, seed: int) -> list[dict[str, Any]]:
 def sound(row: dict[str, Any]) -> bool:
     """Whether nothing was lost, nothing differs, and the process ended as it should."""
     late = row["where"].startswith("after") and row["exit"] == 0  # killed by the clock, when it was done
-    # In the last step it is done all the same; at the last tables it ends by the signal.
-    late |= row["fault"] == "SIGTERM" and row["told"] == LAST and row["exit"] in (0, -signal.SIGTERM)
+    late |= row["fault"] == "SIGTERM" and row["told"] == LAST and row["exit"] in (0, -signal.SIGTERM)  # at the end
     wrong = [row[k] for k in ("lost_steps", "steps_told_twice", "differing", "end_differs")]
     return (late or row["exit"] == row["exit_expected"]) and not any(wrong)
 

@@ -11,8 +11,8 @@ from scipy import stats
 import rrl.replay.picker as picking
 from rrl import rng
 from rrl.build import make
-from rrl.protocols import RowwiseSelection
-from rrl.records import Plan
+from rrl.protocols import Noise, RowwiseSelection
+from rrl.records import Candidates, Plan, Progress
 from rrl.replay.draw import Mixture, pick_states, state_rows
 from rrl.replay.draw_many import Groups, best_share, pick_rows
 from rrl.replay.noise import RowNoise
@@ -67,6 +67,23 @@ def test_two_states_of_a_problem_are_picked_by_the_law_of_a_small_store(
     table = table[:, table.sum(axis=0) > 0]
     assert table.shape[1] == 1 or stats.chi2_contingency(table).pvalue > 1e-3
     assert table.sum() == 2 * NUM
+
+
+class Unsure:
+    """Ranks by the value, and does not know about the best."""
+
+    reads = ("value",)
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:
+        return np.where(candidates.value > 0.6, np.nan, candidates.value)
+
+
+def test_a_rank_that_is_none_comes_last_as_in_a_small_store(store: Store) -> None:
+    known = {"selection": Unsure(), "mixture": Mixture(0.0, 0.0), "max_per_problem": 4}
+    rows = pick_rows(store, groups_of(store, 4), progress_at(6), reads=Unsure.reads, seed=0, **known)
+    assert (store.shelf.flat_tokens(rows).reshape(NUM, 4) - 3 == [2, 1, 0, 3]).all()
+    own = store.candidates([np.array(store.shelf.rows_of(0), dtype=np.int64)], 6)[0]
+    assert pick_states(own, 4, progress=progress_at(6), generator=rng.generator(1, "test"), **known) == [2, 1, 0, 3]
 
 
 def test_of_each_problem_the_share_with_the_best_posterior_is_left(store: Store) -> None:
