@@ -63,7 +63,6 @@ def yaml_of(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):

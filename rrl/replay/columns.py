@@ -88,9 +88,8 @@ class Columns:
         size = len(next(iter(arrays.values())))
         for name, values in arrays.items():
             kind = np.dtype(self._dtypes[name]).kind
-            held = values.astype(self._dtypes[name])
             if (values.shape != (size,) or values.dtype.kind != kind or (kind == "f" and not np.isfinite(values).all())
-                    or (kind == "i" and not np.array_equal(held, values))):  # beyond what the column holds
+                    or (kind == "i" and not np.array_equal(values.astype(self._dtypes[name]), values))):  # too wide
                 raise ValueError(f"stored column {name} is {values.dtype}{list(values.shape)}; expected {size} finite "
                                  f"numbers of kind {kind}")
         self.clear()

@@ -94,7 +94,7 @@ def pick_rows(
         if len(best) > int(live.sum()):
             tie = RowNoise(seed, "replay.ties", step, keys[some[best]]).random(len(best))
             best = best[_best(tie, group[best])]
-            best = best[begins(group[best])]
+            best = best[runs(group[best])[0]]
         firsts = some[best]
         left[firsts] = False
         picked.append(firsts)
@@ -104,18 +104,17 @@ def pick_rows(
     return chosen
 
 
-def begins(of: np.ndarray) -> np.ndarray:
-    """Places where another number begins than stood before. [4 4 7 7 7] -> [0 2]."""
+def runs(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where equal neighbours begin, and how many each are. [4 4 7 7 7] -> [0 2], [2 3]."""
     other = np.ones(len(of), dtype=bool)
     np.not_equal(of[1:], of[:-1], out=other[1:])
-    places: np.ndarray = np.flatnonzero(other)
-    return places
+    starts = np.flatnonzero(other)
+    return starts, np.append(starts[1:], len(of)) - starts
 
 
 def _best(rank: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Places of each group's largest rank, several among equals. Groups stand together, ascending."""
-    starts = begins(group)
-    sizes = np.append(starts[1:], len(group)) - starts
+    starts, sizes = runs(group)
     best: np.ndarray = np.flatnonzero(rank == np.repeat(np.maximum.reduceat(rank, starts), sizes))
     return best
 

@@ -13,7 +13,7 @@ from rrl import rng
 from rrl.protocols import ProblemWeight
 from rrl.replay.block_sums import BlockSums
 from rrl.replay.draw import Eligible
-from rrl.replay.draw_many import Groups, begins, nums_eligible
+from rrl.replay.draw_many import Groups, nums_eligible, runs
 from rrl.replay.store import Store
 
 RACE_UP_TO = 200_000  # states; where a race over all of them costs some 2 ms
@@ -67,9 +67,9 @@ class Lottery:
 def _earlier(of: np.ndarray) -> np.ndarray:
     """How often each number stood before. [2 0 2 2] -> [0 0 1 2]."""
     order = np.argsort(of, kind="stable")
-    firsts = begins(of[order])
+    firsts, sizes = runs(of[order])
     earlier = np.empty(len(of), dtype=np.int64)
-    earlier[order] = np.arange(len(of)) - np.repeat(firsts, np.append(firsts[1:], len(of)) - firsts)
+    earlier[order] = np.arange(len(of)) - np.repeat(firsts, sizes)
     return earlier
 
 

@@ -54,6 +54,10 @@ class Fitting:
         return torch.optim.Adam(parameters, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=True)
 
 
+class NonFiniteGradient(FloatingPointError):
+    """The gradient of a value's losses is NaN or infinite."""
+
+
 def fit_heads(
     trunk: Trunk,
     heads: ReadHeads,
@@ -75,7 +79,7 @@ def fit_heads(
     Returns:
       value/loss, value/lr and value/grad_norm; nothing where there are no rows.
     Raises:
-      FloatingPointError: a gradient is not finite; the optimizer has not stepped on it.
+      NonFiniteGradient: a gradient is not finite; the optimizer has not stepped on it.
     """
     sequences = estimated.sequences
     replayed = torch.tensor([s.replayed for s in sequences.starts], dtype=torch.bool)[sequences.start_index]
@@ -95,7 +99,7 @@ def fit_heads(
         ranks.sum_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, how.grad_norm)
         if not torch.isfinite(norm):
-            raise FloatingPointError(
+            raise NonFiniteGradient(
                 f"the value gradient's norm is {float(norm)} at step {progress.step}; its rewards span "
                 f"{_span(estimated.scored.reward)}, value.lr is {lr:.3g}; lower value.lr or value.success_coef"
             )

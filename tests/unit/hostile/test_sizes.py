@@ -102,8 +102,7 @@ def numbers() -> list[str]:
 def test_any_number_anywhere_trains_or_is_one_line(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     override = f"{data.draw(st.sampled_from(numbers()))}={data.draw(st.sampled_from(ODD))}"
     ended = attempt(tmp_path_factory.mktemp("any"), override)
-    stops = ended.kind.startswith("NonFinite") or ended.kind == "FloatingPointError"   # a number that went wrong
-    fine = stops or ended.kind in ("", "ValueError", "TooLarge", "SIGALRM")
+    fine = ended.kind in ("", "ValueError", "TooLarge", "SIGALRM") or ended.kind.startswith("NonFinite")
     assert fine, (override, ended)   # SIGALRM: it trains, and for long
     assert "\n" not in ended.said, (override, ended)
 
