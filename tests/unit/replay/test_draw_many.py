@@ -86,6 +86,24 @@ def test_a_rank_that_is_none_comes_last_as_in_a_small_store(store: Store) -> Non
     assert pick_states(own, 4, progress=progress_at(6), generator=rng.generator(1, "test"), **known) == [2, 1, 0, 3]
 
 
+class Level:
+    """Ranks the two best alike, and the others."""
+
+    reads = ("value",)
+
+    def rank(self, candidates: Candidates, progress: Progress, generator: Noise) -> np.ndarray:
+        return np.where(candidates.value > 0.4, 1.0, 0.0)
+
+
+def test_of_equal_ranks_one_is_picked_at_random_and_the_other_next(store: Store) -> None:
+    known = {"selection": Level(), "reads": Level.reads, "mixture": Mixture(0.0, 0.0), "max_per_problem": 4}
+    rows = pick_rows(store, groups_of(store, 4), progress_at(6), seed=0, **known)
+    picked = store.shelf.flat_tokens(rows).reshape(NUM, 4) - 3
+    assert (np.sort(picked[:, :2]) == [2, 3]).all() and (np.sort(picked[:, 2:]) == [0, 1]).all()
+    for first, of in ((picked[:, 0], 2), (picked[:, 2], 0)):
+        assert stats.binomtest(int((first == of).sum()), NUM).pvalue > 1e-3
+
+
 def test_of_each_problem_the_share_with_the_best_posterior_is_left(store: Store) -> None:
     groups = groups_of(store, 1)
     for share in (1.0, 0.5, 0.3, 0.01):
